@@ -1,0 +1,191 @@
+"""What the user holds: an expression wraps a node and gives it operators.
+
+Nodes stay plain hashable data, `==` on expressions can be elementwise. The operators themselves
+belong to the vocabulary (`ops/`, and index notation in `dsl/`), which enters them in `OPERATORS`
+when it is imported; this file only spells Python's protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from autodiffc.errors import ArgumentTypeError, TruthValueError
+from autodiffc.graph.construct import constant_node
+from autodiffc.graph.extents import Extent, ExtentLike, shape_text
+from autodiffc.graph.location import here
+from autodiffc.graph.node import Node
+
+OPERATORS: dict[str, Callable[..., Any]] = {}
+
+
+class Expression:
+    """A symbolic tensor. Reading `shape`, `dtype`, `ndim` is all that can be asked of it."""
+
+    __slots__ = ("node",)
+    __array_ufunc__ = None  # NumPy arrays leave `array + expression` to us
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def shape(self) -> tuple[ExtentLike, ...]:
+        return self.node.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.node.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.node.shape)
+
+    @property
+    def T(self) -> Expression:  # noqa: N802 - NumPy's name
+        """The transpose: axes in reverse order."""
+        return _expression("transpose", self)
+
+    def __repr__(self) -> str:
+        name = self.node.name or self.node.label or self.node.op
+        return f"Expression({name}: {self.dtype}{shape_text(self.shape)})"
+
+    def __bool__(self) -> bool:
+        raise TruthValueError(
+            "a symbolic expression has no truth value",
+            found=f"{self!r} in `if`, `and`, `or`, `not` or a chained comparison",
+            expected="ad.where(condition, a, b), or `&` `|` `~` between comparisons: (0 <= i) & (i < n)",
+            loc=here(),
+        )
+
+    def __iter__(self) -> Any:
+        raise ArgumentTypeError(
+            "a symbolic expression cannot be iterated over",
+            found=repr(self),
+            expected="slices such as x[0], or index notation",
+            loc=here(),
+        )
+
+    def __len__(self) -> int:
+        raise ArgumentTypeError(
+            "a symbolic expression has no len()",
+            found=repr(self),
+            expected="x.shape[0]",
+            loc=here(),
+        )
+
+    def reshape(self, *shape: Any) -> Expression:
+        """`ad.reshape(self, shape)`."""
+        return _expression("reshape", self, shape[0] if len(shape) == 1 else shape)
+
+    def __getitem__(self, item: Any) -> Any:
+        return _apply("getitem", self, item)
+
+    def __matmul__(self, other: Any) -> Expression:
+        return _expression("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Expression:
+        return _expression("matmul", other, self)
+
+    def __abs__(self) -> Expression:
+        return _expression("abs", self)
+
+    def __neg__(self) -> Expression:
+        return _expression("neg", self)
+
+    def __pos__(self) -> Expression:
+        return self
+
+    def __invert__(self) -> Expression:
+        return _expression("not", self)
+
+    def __eq__(self, other: object) -> Any:
+        return _apply("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _apply("ne", self, other)
+
+
+def _apply(operator: str, *args: Any) -> Any:
+    return OPERATORS[operator](*args)
+
+
+def _expression(operator: str, *args: Any) -> Expression:
+    result: Expression = OPERATORS[operator](*args)
+    return result
+
+
+def _add_operators() -> None:
+    """`__add__`, `__radd__` and so on, all of one shape."""
+
+    def forward(name: str) -> Callable[[Expression, Any], Any]:
+        return lambda self, other: _apply(name, self, other)
+
+    def reflected(name: str) -> Callable[[Expression, Any], Any]:
+        return lambda self, other: _apply(name, other, self)
+
+    for python, name in (
+        ("add", "add"),
+        ("sub", "sub"),
+        ("mul", "mul"),
+        ("truediv", "div"),
+        ("floordiv", "floordiv"),
+        ("mod", "mod"),
+        ("pow", "pow"),
+        ("and", "and"),
+        ("or", "or"),
+        ("xor", "xor"),
+    ):
+        setattr(Expression, f"__{python}__", forward(name))
+        setattr(Expression, f"__r{python}__", reflected(name))
+    for python in ("lt", "le", "gt", "ge"):
+        setattr(Expression, f"__{python}__", forward(python))
+
+
+_add_operators()
+
+
+def as_node(value: object, what: str = "operand") -> Node:
+    """The node of an expression; arrays and numbers become constants."""
+    if isinstance(value, Expression):
+        return value.node
+    if isinstance(value, Node):
+        return value
+    if isinstance(value, bool | int | float | np.ndarray | np.generic | Sequence):
+        return array_constant(np.asarray(value), what)
+    raise ArgumentTypeError(
+        f"{what} is not something a model can compute with",
+        found=f"{value!r} ({type(value).__name__})",
+        expected="an expression, a NumPy array or a number",
+        loc=here(),
+    )
+
+
+def as_value(value: object, what: str = "operand") -> Node | bool | int | float:
+    """Like `as_node`, but Python numbers stay numbers (weak scalars)."""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, np.generic) and value.ndim == 0:
+        item = value.item()
+        if isinstance(item, bool | int | float):
+            return item
+    if isinstance(value, Extent):
+        return OPERATORS["size"](value)  # type: ignore[no-any-return]
+    return as_node(value, what)
+
+
+def array_constant(array: np.ndarray, what: str = "constant", dtype: str | None = None) -> Node:
+    """A constant node: floats take the build's type unless `dtype` says otherwise."""
+    kinds = {"b": "bool", "f": "real", "i": "int64", "u": "int64"}
+    if array.dtype.kind not in kinds:
+        raise ArgumentTypeError(
+            f"{what} holds elements that are not numbers",
+            found=f"dtype {array.dtype}",
+            expected="bool, integers or floats",
+            loc=here(),
+        )
+    if dtype is None:
+        dtype = str(array.dtype) if array.dtype in ("int32", "uint8") else kinds[array.dtype.kind]
+    return constant_node(array, dtype)

@@ -1,0 +1,186 @@
+"""Extents: how long an axis is, as an integer or as a polynomial in named dims.
+
+An extent is a plain `int` wherever it is known. Otherwise it is an `Extent`: a sum of integer
+multiples of products of *atoms*, an atom being a named `Dim` or a floor division by an integer
+(a strided window over a named dim gives one). Models may say anything of that; by the time code
+is generated every dim that stays open must stand in the form `integer * dim + integer`.
+
+Canonical form makes equality structural: `2*batch + batch == 3*batch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Union
+
+from autodiffc.errors import ShapeError
+
+
+@dataclass(frozen=True, order=True)
+class Dim:
+    """A named extent with the value it takes when nobody fixes it."""
+
+    name: str
+    default: int
+
+
+@dataclass(frozen=True)
+class FloorDiv:
+    """`numerator // divisor`, with a divisor of at least 2."""
+
+    numerator: Extent
+    divisor: int
+
+
+Atom = Union[Dim, FloorDiv]
+Monomial = tuple[Atom, ...]  # a product of atoms, sorted by text; () is 1
+ExtentLike = Union[int, "Extent"]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A canonical polynomial: `((monomial, coefficient), ...)` sorted, without zeros."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __add__(self, other: ExtentLike) -> ExtentLike:
+        return _collect([*self.terms, *_terms(other)])
+
+    def __mul__(self, other: ExtentLike) -> ExtentLike:
+        return _collect([(_product(m, n), a * b) for m, a in self.terms for n, b in _terms(other)])
+
+    def __neg__(self) -> ExtentLike:
+        return self * -1
+
+    def __sub__(self, other: ExtentLike) -> ExtentLike:
+        return self + (-other)
+
+    def __rsub__(self, other: int) -> ExtentLike:
+        return (-self) + other
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __floordiv__(self, divisor: int) -> ExtentLike:
+        if not isinstance(divisor, int) or divisor < 1:
+            raise ShapeError(
+                "an extent can only be divided by a positive integer", found=f"// {divisor}"
+            )
+        if divisor == 1:
+            return self
+        if all(c % divisor == 0 for _, c in self.terms):
+            return Extent(tuple((m, c // divisor) for m, c in self.terms))
+        return Extent((((FloorDiv(self, divisor),), 1),))
+
+    def dims(self) -> frozenset[Dim]:
+        """Every named dim that the extent mentions."""
+        found: set[Dim] = set()
+        for monomial, _ in self.terms:
+            for atom in monomial:
+                found |= {atom} if isinstance(atom, Dim) else atom.numerator.dims()
+        return frozenset(found)
+
+    def linear(self) -> tuple[int, Dim, int] | None:
+        """`(coefficient, dim, constant)` where the extent is that simple, else None."""
+        constant, rest = 0, []
+        for monomial, coefficient in self.terms:
+            if monomial == ():
+                constant = coefficient
+            else:
+                rest.append((monomial, coefficient))
+        if len(rest) == 1 and len(rest[0][0]) == 1 and isinstance(rest[0][0][0], Dim):
+            return rest[0][1], rest[0][0][0], constant
+        return None
+
+    def __str__(self) -> str:
+        text = " + ".join(_term_text(m, c) for m, c in self.terms)
+        return text.replace("+ -", "- ")
+
+    __repr__ = __str__
+
+
+def dim(name: str, default: int) -> Extent:
+    """The extent that is the named dim itself."""
+    return Extent((((Dim(name, default),), 1),))
+
+
+def substitute(extent: ExtentLike, values: Mapping[str, int]) -> ExtentLike:
+    """Replaces named dims by integers; dims not in `values` stay."""
+    if isinstance(extent, int):
+        return extent
+    total: ExtentLike = 0
+    for monomial, coefficient in extent.terms:
+        term: ExtentLike = coefficient
+        for atom in monomial:
+            term = term * _substitute_atom(atom, values)
+        total = total + term
+    return total
+
+
+def defaults(extent: ExtentLike) -> int:
+    """The extent's value when every dim takes its default."""
+    if isinstance(extent, int):
+        return extent
+    value = substitute(extent, {d.name: d.default for d in extent.dims()})
+    assert isinstance(value, int)
+    return value
+
+
+def dims_of(extents: tuple[ExtentLike, ...]) -> frozenset[Dim]:
+    """The named dims in a shape."""
+    return frozenset(d for e in extents if isinstance(e, Extent) for d in e.dims())
+
+
+def product(extents: tuple[ExtentLike, ...]) -> ExtentLike:
+    """The number of elements of a shape."""
+    total: ExtentLike = 1
+    for extent in extents:
+        total = total * extent
+    return total
+
+
+def difference(a: ExtentLike, b: ExtentLike) -> int | None:
+    """`a - b` where it is a known integer, else None."""
+    value = a - b
+    return value if isinstance(value, int) else None
+
+
+def shape_text(shape: tuple[ExtentLike, ...]) -> str:
+    """A shape as a user reads it: `(batch, 3, 28)`."""
+    return "(" + ", ".join(str(e) for e in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _terms(value: ExtentLike) -> tuple[tuple[Monomial, int], ...]:
+    if isinstance(value, Extent):
+        return value.terms
+    return (((), int(value)),)
+
+
+def _collect(terms: list[tuple[Monomial, int]]) -> ExtentLike:
+    sums: dict[Monomial, int] = {}
+    for monomial, coefficient in terms:
+        sums[monomial] = sums.get(monomial, 0) + coefficient
+    kept = {m: c for m, c in sums.items() if c}
+    if not kept or set(kept) == {()}:
+        return kept.get((), 0)
+    return Extent(tuple(sorted(kept.items(), key=lambda t: (-len(t[0]), str(t[0])))))
+
+
+def _product(m: Monomial, n: Monomial) -> Monomial:
+    return tuple(sorted(m + n, key=str))
+
+
+def _substitute_atom(atom: Atom, values: Mapping[str, int]) -> ExtentLike:
+    if isinstance(atom, FloorDiv):
+        return substitute(atom.numerator, values) // atom.divisor
+    return values[atom.name] if atom.name in values else Extent((((atom,), 1),))
+
+
+def _term_text(monomial: Monomial, coefficient: int) -> str:
+    parts = [
+        a.name if isinstance(a, Dim) else f"(({a.numerator}) // {a.divisor})" for a in monomial
+    ]
+    if coefficient != 1 or not parts:
+        parts.insert(0, str(coefficient))
+    return "*".join(parts)

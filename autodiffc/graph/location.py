@@ -1,0 +1,36 @@
+"""Where in the user's file a node was written.
+
+Every node remembers the line and the columns of the expression that made it, so that an error that
+surfaces much later (in differentiation, in code generation, in a gradient check) still points there.
+The user's frame is the first one on the stack that lies outside this package.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from types import FrameType
+
+from autodiffc.errors import SourceLocation
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+
+
+def here() -> SourceLocation | None:
+    """The place in the user's code that is being executed, or None where there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return None if frame is None else _location(frame)
+
+
+def _location(frame: FrameType) -> SourceLocation:
+    code = frame.f_code
+    at = next(itertools.islice(code.co_positions(), frame.f_lasti // 2, None), None)
+    if at is None or at[0] is None:
+        return SourceLocation(code.co_filename, frame.f_lineno)
+    line, end_line, column, end_column = at
+    assert line is not None
+    end = None if end_line != line or end_column is None else end_column + 1
+    return SourceLocation(code.co_filename, line, (column or 0) + 1, end)

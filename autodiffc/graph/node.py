@@ -1,0 +1,73 @@
+"""Nodes: what a model is made of.
+
+    input, param, state   leaves that a caller fills; attrs: what the user said of them
+    constant              attrs["value"]: a read-only NumPy array
+    compute               pieces: formulas over `inputs`, together the value; elements that no
+                          piece covers are 0. Mostly one; a concatenation has one for each part.
+    reshape               the same elements in row-major order under another shape
+    stop_gradient         its input, cut off from differentiation
+    check_index           its integer input, known to lie in [0, attrs["extent"]) afterwards
+
+Nodes are immutable and compared by identity, so they are dictionary keys and networkx nodes.
+`serial` numbers them in order of creation, which makes every order in the compiler deterministic.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from autodiffc.errors import SourceLocation
+from autodiffc.graph.comprehension import Comprehension
+from autodiffc.graph.types import TensorType
+
+LEAVES = ("input", "param", "state", "constant")
+OPERATIONS = (*LEAVES, "compute", "reshape", "stop_gradient", "check_index")
+
+_serials = itertools.count()
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One value of the graph. `label` is the user-level operation it came from ("conv2d")."""
+
+    op: str
+    inputs: tuple[Node, ...]
+    type: TensorType
+    pieces: tuple[Comprehension, ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    label: str | None = None
+    loc: SourceLocation | None = None
+    subgraph: Any = None
+    serial: int = field(default_factory=lambda: next(_serials))
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attrs, MappingProxyType):
+            object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+    @property
+    def formula(self) -> Comprehension:
+        """The only piece; asking a node of several is a programming error."""
+        (piece,) = self.pieces
+        return piece
+
+    def __repr__(self) -> str:
+        title = self.name or f"#{self.serial}"
+        return f"<{self.label or self.op} {title}: {self.type}>"
+
+
+def renew(node: Node, **changes: Any) -> Node:
+    """A changed copy that keeps name, label, location and place in the order of creation."""
+    return replace(node, **changes)
