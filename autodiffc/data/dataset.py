@@ -1,8 +1,8 @@
 """A data set: samples along the first axis, one integer class label for each.
 
 The arrays are what training wants to index without a second thought: C-contiguous, in native byte
-order, features floating, labels int32 counted from 0. `split` holds samples back for evaluation, the
-same share of every class, the same samples for the same seed.
+order, features floating, labels int32 counted from 0. `split` holds samples back for evaluation,
+the same share of every class, the same samples for the same seed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _holdout_count(holdout: float | int, samples: int) -> int:
 
 
 def _proportional_quotas(sizes: list[int], count: int) -> list[int]:
-    """`count` shared out in proportion to `sizes`; what rounding leaves goes to largest remainders."""
+    """`count` shared out in proportion to `sizes`; the rest goes to the largest remainders."""
     total = sum(sizes)
     quotas = [count * size // total for size in sizes]
     by_remainder = sorted(range(len(sizes)), key=lambda k: -(count * sizes[k] % total))

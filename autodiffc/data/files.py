@@ -45,7 +45,7 @@ def read_idx_pair(images: str | Path, labels: str | Path) -> Dataset:
     """A data set from two IDX files.
 
     Bytes become float32 in [0, 1], other elements are kept (float64 as such, the rest as float32).
-    Pictures without a channel axis get one: (samples, height, width) -> (samples, 1, height, width).
+    Pictures without a channel axis get one: (samples, h, w) becomes (samples, 1, h, w).
     """
     features = _scaled(read_idx(images))
     if features.ndim == 3:
@@ -62,17 +62,15 @@ def read_npz(path: str | Path) -> Dataset:
     """
     _require_file(Path(path))
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("a single array, not an archive")
-            features = archive[_key(archive.files, FEATURE_KEYS, path)]
-            labels = archive[_key(archive.files, LABEL_KEYS, path)]
+        features, labels = _npz_arrays(path)
     except DataError:
         raise
-    except (OSError, ValueError, EOFError, AttributeError, TypeError) as error:
-        raise _not_npz(path, error) from error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise _not_npz(path, error) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: not a readable npz file",
+            found=str(error),
+            expected="an archive as numpy.savez writes it, without pickled objects",
+        ) from error
     return Dataset(_scaled(features), class_labels(labels, str(path)), f"npz:{path}")
 
 
@@ -140,9 +138,10 @@ def _key(names: list[str], wanted: tuple[str, ...], path: str | Path) -> str:
     )
 
 
-def _not_npz(path: str | Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: not a readable npz file",
-        found=str(error),
-        expected="an archive as numpy.savez writes it, without pickled objects",
-    )
+def _npz_arrays(path: str | Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    archive = np.load(path, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError("a single array, not an archive of named ones")
+    with archive:
+        features = archive[_key(archive.files, FEATURE_KEYS, path)]
+        return features, archive[_key(archive.files, LABEL_KEYS, path)]

@@ -1,6 +1,6 @@
 """What the shell's `--data` means: a word for a packaged set, `kind:paths` for files.
 
-    mnist5k | digits | breast_cancer | idx:IMAGES,LABELS | npz:FILE
+mnist5k | digits | breast_cancer | idx:IMAGES,LABELS | npz:FILE
 """
 
 from __future__ import annotations
@@ -40,7 +40,5 @@ def load(spec: str) -> Dataset:
 def _load_idx(spec: str, paths: str) -> Dataset:
     parts = paths.split(",")
     if len(parts) != 2 or not all(parts):
-        raise DataError(
-            "an IDX data set is two files", found=spec, expected="idx:IMAGES,LABELS"
-        )
+        raise DataError("an IDX data set is two files", found=spec, expected="idx:IMAGES,LABELS")
     return read_idx_pair(*parts)
