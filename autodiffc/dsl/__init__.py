@@ -1,0 +1,1 @@
+"""What the user writes beside operators: leaves, index notation, layers, models, optimizers."""
