@@ -1,8 +1,8 @@
 """How parameters and states start: numbers, arrays, and PyTorch's initializers by name.
 
-An `Initializer` is data, so that it can be stored with a compiled model, and draws its values from a
-NumPy generator that the runtime makes from the seed and the parameter's name. The distributions are
-those of `torch.nn.init` with its default arguments; the random streams are NumPy's.
+An `Initializer` is data, so that it can be stored with a compiled model, and draws its values from
+a NumPy generator that the runtime makes from the seed and the parameter's name. The distributions
+are those of `torch.nn.init` with its default arguments; the random streams are NumPy's.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _sample(
     if kind == "trunc_normal":
         return _truncated_normal(shape, rng)
     if kind == "eye":
-        return np.eye(*shape)
+        return np.eye(shape[0], shape[1])
     if kind == "dirac":
         return _dirac(shape)
     if kind == "orthogonal":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from autodiffc.graph.extents import dim as make_dim
 from autodiffc.graph.location import here
 from autodiffc.graph.types import check_dtype, is_float, is_integer
 
-ShapeLike = Union[ExtentLike, Sequence[ExtentLike]]
+ShapeLike = ExtentLike | Sequence[ExtentLike]
 
 
 def dim(name: str, default: int) -> Extent:
@@ -38,7 +38,7 @@ def dim(name: str, default: int) -> Extent:
     return make_dim(name, int(default))
 
 
-def input(  # noqa: A001 - the interface's name
+def input(
     name: str,
     shape: ShapeLike = (),
     dtype: str | None = None,
@@ -114,7 +114,7 @@ def constant(array: Any, dtype: str | None = None) -> Expression:
     return Expression(array_constant(stored, dtype=dtype))
 
 
-def as_shape(shape: ShapeLike, what: str) -> tuple[ExtentLike, ...]:
+def as_shape(shape: Any, what: str) -> tuple[ExtentLike, ...]:
     """A shape as the user gave it: an extent alone is a vector's."""
     if isinstance(shape, int | np.integer | Extent):
         shape = (shape,)

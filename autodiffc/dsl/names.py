@@ -15,24 +15,29 @@ from autodiffc.graph.location import here
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_C_KEYWORDS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_C_KEYWORDS = _words(
     """alignas alignof auto bool break case char const constexpr continue default do double else
     enum extern false float for goto if inline int long nullptr register restrict return short
     signed sizeof static static_assert struct switch thread_local true typedef typeof typeof_unqual
-    union unsigned void volatile while asm fortran""".split()
+    union unsigned void volatile while asm fortran"""
 )
-_CPP_KEYWORDS = frozenset(
+_CPP_KEYWORDS = _words(
     """and and_eq bitand bitor catch char8_t char16_t char32_t class co_await co_return co_yield
     compl concept const_cast consteval constinit decltype delete dynamic_cast explicit export friend
     mutable namespace new noexcept not not_eq operator or or_eq private protected public
     reinterpret_cast requires static_cast template this throw try typeid typename using virtual
-    wchar_t xor xor_eq""".split()
+    wchar_t xor xor_eq"""
 )
 # macros of the standard headers and of compilers, which the preprocessor would replace
-_MACROS = frozenset(
+_MACROS = _words(
     """I NULL NAN INFINITY HUGE_VAL HUGE_VALF HUGE_VALL EOF assert complex errno imaginary linux
     math_errhandling noreturn offsetof setjmp stderr stdin stdout unix va_arg va_copy va_end
-    va_start""".split()
+    va_start"""
 )
 _OTHER = frozenset({"main"})
 

@@ -1,0 +1,163 @@
+"""Names for intermediate values, taken from the model file.
+
+A value that the user named keeps its name. Otherwise the assignment that encloses the expression
+lends its variable: in `h = ad.relu(nn.conv2d(x, ...))` the result is `h` and the convolution inside
+is `h_conv2d`. Names are made unique with _2, _3, … in the order in which values were made, so they
+depend on nothing but the model file.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from autodiffc.dsl.names import check_name
+from autodiffc.errors import SourceLocation
+from autodiffc.graph.construct import labelled, view
+from autodiffc.graph.dag import Graph
+from autodiffc.graph.expression import Expression, as_node
+from autodiffc.graph.node import LEAVES, Node, renew
+
+
+def name(expression: Expression, text: str) -> Expression:
+    """The same value under a name of its own, for listings and generated code."""
+    node = as_node(expression, "the expression to name")
+    check_name(text, "an intermediate")
+    if node.op in LEAVES:  # those keep their own names
+        with labelled("copy"):
+            node = view(node, node.shape, lambda rows: rows, label="copy")
+    return Expression(renew(node, name=text))
+
+
+def named_graph(graph: Graph) -> Graph:
+    """The graph with a unique name on every node."""
+    names = node_names(graph)
+    by_identity = {id(node): names[node] for node in graph.order}
+    new: dict[Node, Node] = {}
+    for node in graph.order:
+        inputs = tuple(new[i] for i in node.inputs)
+        wanted = by_identity[id(node)]
+        same = wanted == node.name and all(a is b for a, b in zip(inputs, node.inputs, strict=True))
+        new[node] = node if same else renew(node, inputs=inputs, name=wanted)
+    return Graph({key: new[node] for key, node in graph.outputs.items()})
+
+
+def node_names(graph: Graph) -> dict[Node, str]:
+    """A unique name for every node; leaves and named values keep theirs."""
+    names: dict[Node, str] = {}
+    taken: set[str] = set()
+    for fixed in (True, False):
+        for node in graph.order:
+            if (node.name is not None) == fixed:
+                names[node] = _unique(_wanted_name(graph, node), taken, keep=node.op in LEAVES)
+    return names
+
+
+def _unique(wanted: str, taken: set[str], *, keep: bool) -> str:
+    candidate, count = wanted, 1
+    while candidate in taken and not keep:
+        count += 1
+        candidate = f"{wanted}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
+def _wanted_name(graph: Graph, node: Node) -> str:
+    if node.name is not None:
+        return node.name
+    kind = re.sub(r"\W", "_", node.label or node.op)
+    variable, whole = _variable(node.loc)
+    if variable is not None:
+        return variable if whole and _leaves_its_line(graph, node) else f"{variable}_{kind}"
+    keys = [key for key, output in graph.outputs.items() if output is node and key.isidentifier()]
+    return keys[0] if keys else kind
+
+
+def _leaves_its_line(graph: Graph, node: Node) -> bool:
+    """Whether the value is used elsewhere: one operation may have made several nodes in a row."""
+    users = graph.users(node)
+    return (
+        not users
+        or any(user.loc != node.loc for user in users)
+        or any(output is node for output in graph.outputs.values())
+    )
+
+
+# --- What the file assigns ---
+
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """`variable = <text from start to end>`, lines from 1 and columns from 0 as in `ast`."""
+
+    variable: str
+    start: Position
+    end: Position
+
+    def holds(self, loc: SourceLocation) -> bool:
+        return self.start <= (loc.line, loc.column - 1) < self.end
+
+    def is_all_of(self, loc: SourceLocation) -> bool:
+        """Whether the place is the whole right-hand side, not a part of it."""
+        if self.start != (loc.line, loc.column - 1):
+            return False
+        several_lines = self.end[0] != self.start[0]
+        return (
+            several_lines if loc.end_column is None else self.end == (loc.line, loc.end_column - 1)
+        )
+
+
+def _variable(loc: SourceLocation | None) -> tuple[str | None, bool]:
+    """The variable assigned where the place lies, and whether the place is all of its value."""
+    if loc is None:
+        return None, False
+    around = [a for a in assignments(loc.file) if a.holds(loc)]
+    if not around:
+        return None, False
+    innermost = max(around, key=lambda a: (a.start, tuple(-e for e in a.end)))
+    return innermost.variable, innermost.is_all_of(loc)
+
+
+def assignments(file: str) -> tuple[Assignment, ...]:
+    """Every assignment to a plain variable in a source file; none where it cannot be read."""
+    return _assignments("".join(linecache.getlines(file)))
+
+
+@cache
+def _assignments(source: str) -> tuple[Assignment, ...]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+    return tuple(found for statement in ast.walk(tree) for found in _of_statement(statement))
+
+
+def _of_statement(statement: ast.AST) -> Iterator[Assignment]:
+    if isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            yield from _pairs(target, statement.value)
+    elif isinstance(statement, ast.AnnAssign | ast.NamedExpr) and statement.value is not None:
+        yield from _pairs(statement.target, statement.value)
+    elif isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+        yield _assignment(statement.target.id, statement)
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[Assignment]:
+    if isinstance(target, ast.Name):
+        yield _assignment(target.id, value)
+    elif isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
+        for part, element in zip(target.elts, value.elts, strict=False):
+            yield from _pairs(part, element)
+
+
+def _assignment(variable: str, value: ast.expr | ast.stmt) -> Assignment:
+    assert value.end_lineno is not None
+    assert value.end_col_offset is not None
+    start = (value.lineno, value.col_offset)
+    return Assignment(variable, start, (value.end_lineno, value.end_col_offset))
