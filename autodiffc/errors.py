@@ -118,6 +118,10 @@ class NameNotFoundError(AutodiffcError, KeyError):
         return AutodiffcError.__str__(self)
 
 
+class UnknownNameError(ModelError, NameNotFoundError):
+    """`differentiate`, `wrt` or `updates` names something that the model does not have."""
+
+
 class VerificationError(AutodiffcError, AssertionError):
     """An internal stage produced something outside its grammar: a bug of the compiler."""
 

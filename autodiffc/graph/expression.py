@@ -26,7 +26,7 @@ class Expression:
 
     __slots__ = ("node",)
     __array_ufunc__ = None  # NumPy arrays leave `array + expression` to us
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = object.__hash__  # by identity: states are keys of `updates`
 
     def __init__(self, node: Node) -> None:
         self.node = node

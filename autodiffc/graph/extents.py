@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Union
+from numbers import Integral
+from typing import Any, Union
 
 from autodiffc.errors import ShapeError
 
@@ -44,16 +45,22 @@ class Extent:
 
     terms: tuple[tuple[Monomial, int], ...]
 
-    def __add__(self, other: ExtentLike) -> ExtentLike:
+    def __add__(self, other: Any) -> ExtentLike:
+        if not isinstance(other, int | Integral | Extent):
+            return NotImplemented  # index and tensor expressions take extents as operands
         return _collect([*self.terms, *_terms(other)])
 
-    def __mul__(self, other: ExtentLike) -> ExtentLike:
+    def __mul__(self, other: Any) -> ExtentLike:
+        if not isinstance(other, int | Integral | Extent):
+            return NotImplemented
         return _collect([(_product(m, n), a * b) for m, a in self.terms for n, b in _terms(other)])
 
     def __neg__(self) -> ExtentLike:
         return self * -1
 
-    def __sub__(self, other: ExtentLike) -> ExtentLike:
+    def __sub__(self, other: Any) -> ExtentLike:
+        if not isinstance(other, int | Integral | Extent):
+            return NotImplemented
         return self + (-other)
 
     def __rsub__(self, other: int) -> ExtentLike:
@@ -151,7 +158,7 @@ def shape_text(shape: tuple[ExtentLike, ...]) -> str:
     return "(" + ", ".join(str(e) for e in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _terms(value: ExtentLike) -> tuple[tuple[Monomial, int], ...]:
+def _terms(value: ExtentLike | Integral) -> tuple[tuple[Monomial, int], ...]:
     if isinstance(value, Extent):
         return value.terms
     return (((), int(value)),)
