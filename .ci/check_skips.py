@@ -1,7 +1,7 @@
 """check_skips.py REPORT: fails where pytest skipped a test that is not on the list below.
 
-REPORT is pytest's --junitxml file. A skip is a check that did not happen: CI installs what the tests
-need, so each one is either a hole in the installation or deliberate, and then it stands here.
+REPORT is pytest's --junitxml file. A skip is a check that did not happen: CI installs what the
+tests need, so each is either a hole in the installation or deliberate, and then it stands here.
 """
 
 from __future__ import annotations
