@@ -15,7 +15,7 @@ it is made, so that the same letter may be used in several sums of one formula.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -260,7 +260,7 @@ class Read(Element):
 
     node: Node
     subscripts: tuple[Element, ...]
-    loc: SourceLocation | None = field(default_factory=here)
+    loc: SourceLocation | None = None
 
     @property
     def dtype(self) -> str:
@@ -336,7 +336,7 @@ class Reduction(Element):
     body: Element
     guards: tuple[IndexExpression, ...] = ()
     condition: Element | None = None
-    loc: SourceLocation | None = field(default_factory=here)
+    loc: SourceLocation | None = None
 
     @property
     def dtype(self) -> str:
@@ -385,7 +385,7 @@ def as_element(value: object, what: str = "operand") -> Element:
                 f"{tensor_text(value.node)}[{', '.join('ijklmn'[: value.ndim])}]",
                 loc=here(),
             )
-        return Read(value.node, ())
+        return Read(value.node, (), here())
     raise ArgumentTypeError(
         f"{what} is not something index notation can compute with",
         found=f"{value!r} ({type(value).__name__})",

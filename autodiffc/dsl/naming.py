@@ -113,6 +113,11 @@ class Assignment:
         )
 
 
+def variable_at(loc: SourceLocation | None) -> str | None:
+    """The variable that is assigned where the place lies, if there is one."""
+    return _variable(loc)[0]
+
+
 def _variable(loc: SourceLocation | None) -> tuple[str | None, bool]:
     """The variable assigned where the place lies, and whether the place is all of its value."""
     if loc is None:

@@ -33,7 +33,6 @@ from autodiffc.dsl.elements import (
 )
 from autodiffc.dsl.inference import Extents, Guards, check_reads, infer_extents, uses
 from autodiffc.dsl.lowering import Formula, Shared, build
-from autodiffc.dsl.names import check_name
 from autodiffc.dsl.nonempty import check_not_empty
 from autodiffc.errors import (
     ArgumentTypeError,
@@ -50,14 +49,15 @@ from autodiffc.graph.types import is_float, is_integer
 
 def indices(names: str) -> Any:
     """Loop indices: `i, j = ad.indices("i j")`. A single one is returned as itself."""
-    if not isinstance(names, str) or not names.replace(",", " ").split():
+    words = names.replace(",", " ").split() if isinstance(names, str) else []
+    if not words or not all(word.isidentifier() for word in words):
         raise ArgumentTypeError(
             "indices takes the names of indices",
             found=repr(names),
             expected='e.g. i, j = ad.indices("i j")',
             loc=here(),
         )
-    made = tuple(Index(check_name(n, "an index")) for n in names.replace(",", " ").split())
+    made = tuple(Index(word) for word in words)
     return made if len(made) > 1 else made[0]
 
 
@@ -112,7 +112,8 @@ def subscript(x: Expression, item: Any) -> Element:
             loc=here(),
         )
     axes = enumerate(zip(items, x.shape, strict=True))
-    return Read(x.node, tuple(_subscript(x, axis, s, extent) for axis, (s, extent) in axes))
+    subscripts = tuple(_subscript(x, axis, s, extent) for axis, (s, extent) in axes)
+    return Read(x.node, subscripts, here())
 
 
 def is_notation(item: Any) -> bool:
