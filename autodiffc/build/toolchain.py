@@ -47,8 +47,8 @@ COMMON_FLAGS = (
     "-Wall",
 )
 CLANG_FLAGS = ("-Wno-pass-failed",)  # a loop left scalar is no mistake of the generated code
-# By default zig adds checks for overflow, with their runtime, and debug information, which holds the
-# path of the folder: the same sources would not give the same bytes.
+# By default zig adds checks for overflow, with their runtime, and debug information, which holds
+# the path of the folder: the same sources would not give the same bytes.
 ZIG_FLAGS = ("-fno-sanitize=undefined", "-g0")
 
 SEARCHED = ("cc", "gcc", "clang")

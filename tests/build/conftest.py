@@ -31,7 +31,9 @@ def fake_compiler(tmp_path: Path) -> FakeCompiler:
     """Makes a compiler of a shell script; `$REAL` in it is the real one."""
 
     def make(script: str) -> Path:
-        real = shutil.which("cc") or "cc"
+        real = shutil.which("cc")
+        if real is None:
+            pytest.skip("a fake compiler needs a real `cc` behind it")
         path = tmp_path / "fakecc"
         path.write_text(f"#!/bin/sh\nREAL={shlex.quote(real)}\n{script}\n")
         path.chmod(0o755)

@@ -120,15 +120,9 @@ def test_building_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 @needs_headers
 def test_compiler_checks_declarations_against_the_header() -> None:
-    wrong = DECLARATIONS.replace("int32_t batch", "double batch")
-    assert wrong != DECLARATIONS
-    try:
-        ffi, _ = load_module("_scale", build(), wrong, mode="api")
-    except CompilerFailed as error:  # Clang refuses at once
-        assert "batch" in str(error)
-    else:  # GCC warns, and cffi finds the difference at the first use
-        with pytest.raises(ffi.error, match="batch"):
-            ffi.new("scale_inputs *")
+    wrong = DECLARATIONS.replace("batch", "count")
+    with pytest.raises(CompilerFailed, match="count"):
+        load_module("_scale", build(), wrong, mode="api")
 
 
 def test_without_python_headers_abi_mode_serves(

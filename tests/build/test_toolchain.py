@@ -38,6 +38,10 @@ def test_no_compiler_says_what_was_tried_and_what_to_do(
         assert text in str(caught.value)
 
 
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no `cc`")
+
+
+@needs_cc
 def test_cc_may_hold_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "cc -DONE='1 + 1' -g0")
     assert find_toolchain().command == ("cc", "-DONE=1 + 1", "-g0")
@@ -81,6 +85,7 @@ def test_file_that_is_no_program(tmp_path: Path) -> None:
         find_toolchain(str(path))
 
 
+@needs_cc
 def test_broken_compiler_on_the_path_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -134,8 +139,9 @@ def test_openmp_that_links_but_does_not_load(fake_compiler: Callable[[str], Path
     script = (
         'case "$*" in *-shared*) exec $REAL -shared -o probe.so probe.o;; esac; exec $REAL "$@"'
     )
+    compiler = str(fake_compiler(script))
     assert find_toolchain("cc").openmp, "this test needs a compiler with OpenMP"
-    assert not find_toolchain(str(fake_compiler(script))).openmp
+    assert not find_toolchain(compiler).openmp
 
 
 def test_flags() -> None:
