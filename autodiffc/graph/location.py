@@ -1,13 +1,14 @@
 """Where in the user's file a node was written.
 
-Every node remembers the line and the columns of the expression that made it, so that an error that
-surfaces much later (in differentiation, in code generation, in a gradient check) still points there.
-The user's frame is the first one on the stack that lies outside this package.
+Every node remembers the line and the columns of the expression that made it, so that an error
+that surfaces much later (in differentiation, in code generation, in a gradient check) still points
+there. The user's frame is the first one on the stack that lies outside this package.
 """
 
 from __future__ import annotations
 
 import itertools
+import linecache
 import sys
 from pathlib import Path
 from types import FrameType
@@ -32,5 +33,16 @@ def _location(frame: FrameType) -> SourceLocation:
         return SourceLocation(code.co_filename, frame.f_lineno)
     line, end_line, column, end_column = at
     assert line is not None
-    end = None if end_line != line or end_column is None else end_column + 1
-    return SourceLocation(code.co_filename, line, (column or 0) + 1, end)
+    file = code.co_filename
+    end = end_column if end_line == line else None
+    return located(file, line, column or 0, end)
+
+
+def located(file: str, line: int, column: int, end: int | None) -> SourceLocation:
+    """A place given by Python's columns, which count UTF-8 bytes from 0."""
+    text = linecache.getline(file, line)
+    if not text.isascii():
+        data = text.encode()
+        column = len(data[:column].decode(errors="ignore"))
+        end = None if end is None else len(data[:end].decode(errors="ignore"))
+    return SourceLocation(file, line, column + 1, None if end is None else end + 1)
