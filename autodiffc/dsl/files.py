@@ -17,6 +17,7 @@ from types import ModuleType, TracebackType
 
 from autodiffc.dsl.model import Model
 from autodiffc.errors import AutodiffcError, ModelFileError, SourceLocation
+from autodiffc.graph.location import located
 
 _MODULE = "autodiffc_model_file"
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -165,9 +166,7 @@ def _assignment(file: Path, name: str) -> SourceLocation | None:
     found = None
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-            found = SourceLocation(
-                str(file), node.lineno, node.col_offset + 1, (node.end_col_offset or 0) + 1
-            )
+            found = located(str(file), node.lineno, node.col_offset, node.end_col_offset)
     return found
 
 
@@ -210,12 +209,7 @@ def _users_line(trace: TracebackType | None) -> SourceLocation | None:
         if foreign or summary.filename.startswith("<") or _is_standard(path):
             continue
         end = summary.end_colno if summary.end_lineno == summary.lineno else None
-        found = SourceLocation(
-            summary.filename,
-            summary.lineno or 1,
-            (summary.colno or 0) + 1,
-            None if end is None else end + 1,
-        )
+        found = located(summary.filename, summary.lineno or 1, summary.colno or 0, end)
     return found
 
 

@@ -71,10 +71,12 @@ def _wanted_name(graph: Graph, node: Node) -> str:
         return node.name
     kind = re.sub(r"\W", "_", node.label or node.op)
     variable, whole = _variable(node.loc)
-    if variable is not None:
-        return variable if whole and _leaves_its_line(graph, node) else f"{variable}_{kind}"
+    if variable is not None and whole and _leaves_its_line(graph, node):
+        return variable
     keys = [key for key, output in graph.outputs.items() if output is node and key.isidentifier()]
-    return keys[0] if keys else kind
+    if keys:
+        return keys[0]
+    return kind if variable is None else f"{variable}_{kind}"
 
 
 def _leaves_its_line(graph: Graph, node: Node) -> bool:
@@ -122,11 +124,21 @@ def _variable(loc: SourceLocation | None) -> tuple[str | None, bool]:
     """The variable assigned where the place lies, and whether the place is all of its value."""
     if loc is None:
         return None, False
+    loc = _in_bytes(loc)
     around = [a for a in assignments(loc.file) if a.holds(loc)]
     if not around:
         return None, False
     innermost = max(around, key=lambda a: (a.start, tuple(-e for e in a.end)))
     return innermost.variable, innermost.is_all_of(loc)
+
+
+def _in_bytes(loc: SourceLocation) -> SourceLocation:
+    """The place with columns that count UTF-8 bytes, as `ast` does."""
+    text = linecache.getline(loc.file, loc.line)
+    if text.isascii():
+        return loc
+    column, end = (c and len(text[: c - 1].encode()) + 1 for c in (loc.column, loc.end_column))
+    return SourceLocation(loc.file, loc.line, column or 1, end)
 
 
 def assignments(file: str) -> tuple[Assignment, ...]:
@@ -154,11 +166,17 @@ def _of_statement(statement: ast.AST) -> Iterator[Assignment]:
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[Assignment]:
-    if isinstance(target, ast.Name):
+    if isinstance(target, ast.Name) and not _makes_a_model(value):
         yield _assignment(target.id, value)
     elif isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
         for part, element in zip(target.elts, value.elts, strict=False):
             yield from _pairs(part, element)
+
+
+def _makes_a_model(value: ast.expr) -> bool:
+    """`model = ad.Model(...)`: the variable is no name for the expressions inside."""
+    function = value.func if isinstance(value, ast.Call) else None
+    return isinstance(function, ast.Attribute) and function.attr in ("Model", "compile")
 
 
 def _assignment(variable: str, value: ast.expr | ast.stmt) -> Assignment:

@@ -272,7 +272,9 @@ def _distinct_indices(given: Any, what: str, *, empty: bool) -> tuple[Index, ...
             )
         seen.add(item)
     if not items and not empty:
-        raise IndexNotationError(f"{what} needs at least one index", found="()", loc=here())
+        raise IndexNotationError(
+            f"{what} needs at least one index", found="()", expected="e.g. (p, q)", loc=here()
+        )
     return tuple(items)
 
 
