@@ -21,9 +21,18 @@ _PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
 def here() -> SourceLocation | None:
     """The place in the user's code that is being executed, or None where there is none."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and _is_ours(frame):
         frame = frame.f_back
     return None if frame is None else _location(frame)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether the code is this package's; what dataclasses generate has no file of its own."""
+    module = frame.f_globals.get("__name__")
+    generated = frame.f_code.co_filename == "<string>"
+    return frame.f_code.co_filename.startswith(_PACKAGE) or (
+        generated and isinstance(module, str) and module.split(".")[0] == "autodiffc"
+    )
 
 
 def _location(frame: FrameType) -> SourceLocation:
