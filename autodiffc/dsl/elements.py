@@ -33,6 +33,7 @@ from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg, coerced_call
 from autodiffc.graph.types import is_float, promote, promote_weak
+from autodiffc.ops import functions as _table  # noqa: F401 - fills FUNCTIONS
 
 
 class Element:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from autodiffc.dsl.elements import Element
 from autodiffc.dsl.names import check_name
 from autodiffc.dsl.naming import named_graph
 from autodiffc.errors import (
     ArgumentTypeError,
     DtypeError,
+    IndexNotationError,
     ModelError,
     ShapeError,
     SourceLocation,
@@ -208,8 +210,17 @@ def _output_nodes(outputs: Mapping[str, Any]) -> dict[str, Node]:
             expected='e.g. outputs={"loss": loss}',
             loc=here(),
         )
-    names = [check_name(key, "an output") for key in outputs]
-    return {key: as_node(outputs[key], f"output {key!r}") for key in names}
+    for key, value in outputs.items():
+        check_name(key, "an output")
+        if isinstance(value, Element):
+            raise IndexNotationError(
+                f"output {key!r} is an unfinished formula in index notation",
+                found=str(value),
+                expected="an expression",
+                help="finish it with ad.compute: ad.compute((), ad.sum_over(...)) is a scalar",
+                loc=here(),
+            )
+    return {key: as_node(value, f"output {key!r}") for key, value in outputs.items()}
 
 
 def _update_items(updates: Any) -> list[tuple[Any, Any]]:

@@ -89,7 +89,12 @@ class SGD:
                     f"SGD's {name} must be a number", found=repr(value), loc=here()
                 )
             if not 0 <= value < float("inf") and name != "dampening":
-                raise ArgumentError(f"SGD's {name} must be at least 0", found=value, loc=here())
+                raise ArgumentError(
+                    f"SGD's {name} must be at least 0",
+                    found=value,
+                    expected="a number that is not negative",
+                    loc=here(),
+                )
         if self.nesterov and (not self.momentum or self.dampening):
             raise ArgumentError(
                 "Nesterov's momentum needs a momentum and no dampening",

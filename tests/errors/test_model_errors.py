@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from autodiffc.errors import (
+    ArgumentError,
     ArgumentTypeError,
     DtypeError,
+    IndexNotationError,
     ModelError,
     ShapeError,
     TruthValueError,
@@ -248,6 +250,22 @@ def test_outputs_that_are_none(tmp_path: Path, outputs: str) -> None:
         model = {call}  # here
     """
     check(tmp_path, source, ArgumentTypeError, call)
+
+
+def test_an_output_that_is_an_unfinished_formula(tmp_path: Path) -> None:
+    call = 'ad.Model("m", {"y": ad.sum_over(k, x[k])})'
+    source = f"""
+        k, x = ad.indices("k"), ad.input("x", (4,))
+        model = {call}  # here
+    """
+    check(tmp_path, source, IndexNotationError, call, "sum_over((k), x[k])", "ad.compute((), ")
+
+
+def test_settings_of_an_optimizer_that_make_no_sense(tmp_path: Path) -> None:
+    source = """
+        sgd = ad.SGD(lr=-1.0)  # here
+    """
+    check(tmp_path, source, ArgumentError, "ad.SGD(lr=-1.0)", "lr must be at least 0")
 
 
 def test_nothing_to_differentiate_by(tmp_path: Path) -> None:
