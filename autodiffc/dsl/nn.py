@@ -173,12 +173,9 @@ def _layer_name(name: str | None, kind: str) -> str:
     return variable_at(here()) or kind
 
 
-def _kernel(kernel_size: Size, spatial: int) -> tuple[int, ...]:
-    sizes = (
-        (kernel_size,) * spatial
-        if isinstance(kernel_size, int | np.integer)
-        else tuple(kernel_size)
-    )
+def _kernel(kernel_size: Any, spatial: int) -> tuple[int, ...]:
+    several = isinstance(kernel_size, Sequence) and not isinstance(kernel_size, str)
+    sizes = tuple(kernel_size) if several else (kernel_size,) * spatial
     if len(sizes) != spatial:
         raise ShapeError(
             "kernel_size needs a number for each spatial axis",
@@ -191,11 +188,16 @@ def _kernel(kernel_size: Size, spatial: int) -> tuple[int, ...]:
     return tuple(int(s) for s in sizes)
 
 
-def _check_count(value: object, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ArgumentTypeError(f"{what} must be an integer", found=repr(value), loc=here())
-    if value < 1:
-        raise ArgumentError(f"{what} must be positive", found=int(value), loc=here())
+def _check_count(value: Any, what: str) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < 1:
+        error = ArgumentError if whole else ArgumentTypeError
+        raise error(
+            f"{what} must be {'positive' if whole else 'an integer'}",
+            found=repr(value),
+            expected="1 or more",
+            loc=here(),
+        )
 
 
 def _check_rank(x: object, kind: str, least: int) -> None:
