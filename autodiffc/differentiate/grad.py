@@ -1,0 +1,36 @@
+"""`ad.grad`: gradients as expressions of the same graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+from autodiffc.differentiate.reverse import gradients
+from autodiffc.errors import ArgumentTypeError
+from autodiffc.graph.expression import Expression
+from autodiffc.graph.location import here
+
+
+@overload
+def grad(y: Expression, x: Expression) -> Expression: ...
+@overload
+def grad(y: Expression, x: Sequence[Expression]) -> list[Expression]: ...
+def grad(y: Expression, x: Expression | Sequence[Expression]) -> Expression | list[Expression]:
+    """The gradient of the scalar `y` with respect to `x`, or to each of a list.
+
+    The result is an expression like any other: it may be an output, stand inside a loss, and be
+    differentiated again. `x` may be an input, a parameter, or any intermediate value of `y`.
+    Raises DifferentiationError where `y` is not a scalar.
+    """
+    many = isinstance(x, list | tuple)
+    targets: list[Expression] = list(x) if isinstance(x, list | tuple) else [x]  # type: ignore[list-item]
+    for value in (y, *targets):
+        if not isinstance(value, Expression):
+            raise ArgumentTypeError(
+                "grad takes expressions",
+                found=f"{value!r} ({type(value).__name__})",
+                expected="ad.grad(y, x) or ad.grad(y, [x1, x2])",
+                loc=here(),
+            )
+    found = [Expression(n) for n in gradients(y.node, [t.node for t in targets])]
+    return found if many else found[0]

@@ -1,0 +1,201 @@
+"""Partial derivatives of the scalar functions: stated by their stanza, or derived by SymPy.
+
+SymPy differentiates the formula of a stanza once; the result is turned into a body and remembered.
+The bodies of all functions of the vocabulary are also kept in `derived.json` beside this file, so
+that compiling a model does not wait for SymPy's import; a test derives them anew and compares.
+
+    python -m autodiffc.differentiate.partials      writes derived.json again
+
+SymPy is asked for single functions of at most three variables and never for whole bodies: its
+simplifications are right for real numbers and wrong for floating point (`(x + 1e20) - 1e20`), and
+at kinks and removable singularities it gives a half or NaN. Stanzas override it there.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autodiffc.errors import DifferentiationError
+from autodiffc.graph.functions import FUNCTIONS
+from autodiffc.graph.scalars import Arg, Call, Const, Scalar, call, replace_args, rewrite
+from autodiffc.ops.functions import partial as stated_partial
+
+TABLE = Path(__file__).with_name("derived.json")
+SYMBOLS = "xyz"
+
+
+def partial(
+    name: str, k: int, args: Sequence[Scalar], out: Scalar, dtype: str
+) -> Scalar | None:
+    """The partial of a function in argument `k`, at `args`; None where it is zero.
+
+    `out` is the function's value there, `dtype` the floating type in which the call works.
+    """
+    function = FUNCTIONS[name]
+    if not function.differentiable:
+        return None
+    if function.partials is not None:
+        return stated_partial(name, k, args, out, dtype)
+    body = replace_args(derived(name, k), lambda j: args[j])
+    return rewrite(body, lambda s: _typed(s, dtype))
+
+
+def _typed(s: Scalar, dtype: str) -> Scalar:
+    return Const(s.value, dtype) if isinstance(s, Const) and s.dtype == "real" else s
+
+
+@functools.cache
+def derived(name: str, k: int) -> Scalar:
+    """The partial that follows from a function's SymPy formula, over `Arg`s, constants `real`."""
+    kept = _table().get(f"{name}/{k}")
+    return from_data(kept) if kept is not None else derive(name, k)
+
+
+@functools.cache
+def _table() -> dict[str, Any]:
+    if not TABLE.exists():
+        return {}
+    found: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+    return found
+
+
+def derive(name: str, k: int) -> Scalar:
+    """Asks SymPy for the partial of a function in argument `k`."""
+    import sympy
+
+    function = FUNCTIONS[name]
+    if function.sympy is None:
+        raise DifferentiationError(
+            f"the function {name} has no derivative",
+            found="a stanza with neither a SymPy formula nor partials",
+        )
+    symbols = sympy.symbols(" ".join(SYMBOLS[: function.arity]), real=True, seq=True)
+    names = {str(s): s for s in symbols}
+    formula = sympy.sympify(function.sympy, locals=names)
+    return from_sympy(sympy.diff(formula, symbols[k]), {s: j for j, s in enumerate(symbols)})
+
+
+# --- SymPy to bodies ---
+
+_NAMES = {
+    "exp": "exp",
+    "log": "log",
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "asin": "asin",
+    "acos": "acos",
+    "atan": "atan",
+    "sinh": "sinh",
+    "cosh": "cosh",
+    "tanh": "tanh",
+    "erf": "erf",
+    "Abs": "abs",
+    "sign": "sign",
+}
+
+
+def from_sympy(expression: Any, positions: dict[Any, int]) -> Scalar:
+    """A SymPy expression as a body; what has no counterpart is an error that shows it."""
+    if expression in positions:
+        return Arg(positions[expression])
+    if expression.is_number:
+        return Const(float(expression), "real")
+    args = [from_sympy(a, positions) for a in expression.args]
+    if expression.is_Add:
+        return _add(expression, positions)
+    if expression.is_Mul:
+        return _mul(expression, positions)
+    if expression.is_Pow:
+        return _power(args[0], expression.exp, args[1])
+    name = _NAMES.get(type(expression).__name__)
+    if name is None:
+        raise DifferentiationError(
+            "SymPy's derivative uses a function that bodies do not have",
+            found=str(expression),
+            expected=", ".join(sorted(_NAMES)),
+        )
+    return Call(name, tuple(args))
+
+
+def _add(expression: Any, positions: dict[Any, int]) -> Scalar:
+    """A sum in SymPy's order of printing, subtracting terms with a minus sign."""
+    total: Scalar | None = None
+    for term in expression.as_ordered_terms():
+        negative = term.could_extract_minus_sign()
+        body = from_sympy(-term if negative else term, positions)
+        if total is None:
+            total = -body if negative else body
+        else:
+            total = total - body if negative else total + body
+    assert total is not None
+    return total
+
+
+def _mul(expression: Any, positions: dict[Any, int]) -> Scalar:
+    """A product as numerator over denominator."""
+    if expression.could_extract_minus_sign():
+        return -from_sympy(-expression, positions)
+    numerator, denominator = expression.as_numer_denom()
+    if denominator != 1:
+        return from_sympy(numerator, positions) / from_sympy(denominator, positions)
+    total: Scalar | None = None
+    for factor in expression.as_ordered_factors():
+        body = from_sympy(factor, positions)
+        total = body if total is None else total * body
+    assert total is not None
+    return total
+
+
+def _power(base: Scalar, exponent: Any, exponent_body: Scalar) -> Scalar:
+    """Small integer powers as products, halves as roots, anything else as `pow`."""
+    if exponent.is_Rational and exponent < 0:
+        return 1.0 / _power(base, -exponent, Const(-float(exponent), "real"))
+    if exponent.is_Integer and exponent <= 4:
+        total = base
+        for _ in range(int(exponent) - 1):
+            total = total * base
+        return total
+    if exponent.is_Rational and exponent.q == 2 and exponent.p == 1:
+        return call("sqrt", base)
+    return call("pow", base, exponent_body)
+
+
+# --- Bodies to data and back ---
+
+
+def to_data(body: Scalar) -> Any:
+    """A body over floats as nested lists: 0 is Arg(0), {"c": 1.0} a constant."""
+    if isinstance(body, Arg):
+        return body.position
+    if isinstance(body, Const):
+        return {"c": body.value}
+    assert isinstance(body, Call)
+    return [body.function, *(to_data(a) for a in body.args)]
+
+
+def from_data(data: Any) -> Scalar:
+    if isinstance(data, int):
+        return Arg(data)
+    if isinstance(data, dict):
+        return Const(data["c"], "real")
+    return Call(data[0], tuple(from_data(a) for a in data[1:]))
+
+
+def derive_all() -> dict[str, Any]:
+    """Every partial that SymPy derives for the vocabulary."""
+    return {
+        f"{name}/{k}": to_data(derive(name, k))
+        for name, function in sorted(FUNCTIONS.items())
+        if function.differentiable and function.partials is None
+        for k in range(function.arity)
+    }
+
+
+if __name__ == "__main__":
+    lines = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in derive_all().items()]
+    TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

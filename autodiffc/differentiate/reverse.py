@@ -1,0 +1,101 @@
+"""Reverse mode: walk the graph backwards, add up what every user contributes.
+
+    d(leaf) = Σ over users of adjoint(user, leaf, d(user))
+
+Contributions are added in the order in which the users were written, so the backward graph is
+the same in every run. Only nodes that lie between `wrt` and the outputs take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autodiffc.differentiate.adjoint import adjoint
+from autodiffc.errors import DifferentiationError, DtypeError
+from autodiffc.graph.affine import identity
+from autodiffc.graph.comprehension import Comprehension, Domain
+from autodiffc.graph.construct import compute, elementwise, reshape
+from autodiffc.graph.dag import Graph
+from autodiffc.graph.extents import shape_text
+from autodiffc.graph.node import LEAVES, Node
+from autodiffc.graph.scalars import Const
+from autodiffc.graph.types import is_float
+
+FLAT = (*LEAVES, "stop_gradient", "check_index")
+
+
+def gradients(y: Node, wrt: Sequence[Node]) -> list[Node]:
+    """The gradient of a scalar with respect to each node of `wrt`, in their shapes."""
+    if y.shape != ():
+        raise DifferentiationError(
+            "only a scalar has a gradient",
+            found=f"shape {shape_text(y.shape)}",
+            expected="shape ()",
+            help="reduce it, e.g. with ad.mean(...) or ad.sum(...)",
+            loc=y.loc,
+        )
+    _check_floating(y, "the differentiated value")
+    return vjp([y], [fill(y, 1.0)], wrt)
+
+
+def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
+    """Vector-Jacobian products: for each node of `wrt` the gradient of Σ ⟨cotangent, output⟩."""
+    for node in wrt:
+        _check_floating(node, "a gradient's variable")
+    graph = Graph({str(k): node for k, node in enumerate([*outputs, *wrt])})
+    active = _between(graph, wrt)
+    found: dict[Node, Node] = {}
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        _accumulate(found, output, cotangent)
+    for node in reversed(graph.order):
+        if node not in found or node not in active or node.op in FLAT:
+            continue
+        for position in sorted({node.inputs.index(i) for i in node.inputs}):
+            operand = node.inputs[position]
+            if operand not in active or not is_float(operand.dtype):
+                continue
+            contribution = _contribution(node, position, found[node])
+            if contribution is not None:
+                _accumulate(found, operand, contribution)
+    return [found.get(node) or fill(node, 0.0) for node in wrt]
+
+
+def fill(like: Node, value: float) -> Node:
+    """A tensor of the type of `like` that is `value` everywhere."""
+    rank = len(like.shape)
+    formula = Comprehension(Domain(like.shape), identity(rank), (), Const(value, like.dtype))
+    return compute([], [formula], like.shape, label="zeros" if value == 0 else "ones", loc=like.loc)
+
+
+def _between(graph: Graph, wrt: Sequence[Node]) -> set[Node]:
+    """Nodes that depend on `wrt` through operations that pass gradients on."""
+    active: set[Node] = set(wrt)
+    for node in graph.order:
+        if node.op not in FLAT and any(i in active for i in node.inputs):
+            active.add(node)
+    return active
+
+
+def _accumulate(found: dict[Node, Node], node: Node, contribution: Node) -> None:
+    before = found.get(node)
+    found[node] = contribution if before is None else elementwise("add", before, contribution)
+
+
+def _contribution(node: Node, position: int, dout: Node) -> Node | None:
+    if node.op == "reshape":
+        return reshape(dout, node.inputs[0].shape)
+    if node.op == "compute":
+        return adjoint(node, position, dout)
+    raise DifferentiationError(
+        f"the operation {node.label or node.op} has no derivative",
+        found=repr(node),
+        help="ad.stop_gradient(...) takes a value as constant",
+        loc=node.loc,
+    )
+
+
+def _check_floating(node: Node, what: str) -> None:
+    if not is_float(node.dtype):
+        raise DtypeError(
+            f"{what} must be floating", found=str(node.type), expected="a float", loc=node.loc
+        )

@@ -1,0 +1,1 @@
+"""Loop IR to C text, through the skeletons in `templates/`."""

@@ -1,0 +1,174 @@
+"""A program's plans as one C module: header, kernels, entry points, manifest.
+
+Kernels with the same text are one function, however many plans call them. The skeletons are in
+`templates/`; this file decides what goes into them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autodiffc.emit.entries import EntryWriter
+from autodiffc.emit.layout import Layout
+from autodiffc.emit.resources import templates_directory
+from autodiffc.emit.statements import kernel_text
+from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
+from autodiffc.emit.constants import constant_declarations, data_unit
+from autodiffc.emit.values import SHORT, vector_type
+from autodiffc.graph.node import Node
+from autodiffc.loops.lower import lower_group
+from autodiffc.schedule.plan import Call, Plan
+from autodiffc.targets import Target
+
+MARK = "6175746f64696666"  # "autodiff"
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What the compiler makes: C sources by file name, declarations for cffi, and the manifest."""
+
+    name: str
+    sources: dict[str, str]
+    cdef: str
+    manifest: dict[str, Any]
+
+
+@functools.cache
+def _templates() -> Any:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(templates_directory())
+    return jinja2.Environment(
+        loader=loader,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
+class Kernels:
+    """The kernel functions of a module, one for each distinct text."""
+
+    def __init__(self, target: Target, describe: Callable[[Node], str]) -> None:
+        self.target, self.describe = target, describe
+        self.texts: list[str] = []
+        self.vectors: set[tuple[str, int]] = set()
+        self.formulas: list[dict[str, Any]] = []
+        self._names: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self.dims: dict[str, tuple[str, ...]] = {}
+
+    def name_of(self, call: Call) -> str:
+        """The function that a call runs, written on first use."""
+        assert call.group is not None
+        kernel = lower_group(call.group, call.results, self.target, self.describe)
+        anonymous, vectors = kernel_text(kernel, "@")
+        if anonymous not in self._names:
+            name = self._fresh(f"kernel_{kernel.name}")
+            self._names[anonymous] = name
+            self.vectors |= vectors
+            self.dims[name] = kernel.dims
+            self.texts.append(kernel_text(kernel, name)[0])
+            self.formulas.append(
+                {"name": name, "formulas": list(kernel.comment), "flops": str(kernel.work)}
+            )
+        return self._names[anonymous]
+
+    def _fresh(self, base: str) -> str:
+        name, count = base, 2
+        while name in self._taken:
+            name, count = f"{base}_{count}", count + 1
+        self._taken.add(name)
+        return name
+
+
+def emit_program(
+    layout: Layout,
+    plans: Mapping[str, Plan],
+    target: Target,
+    describe: Callable[[Node], str],
+    version: str,
+) -> Emitted:
+    """The C module of a program whose graphs have been planned."""
+    kernels = Kernels(target, describe)
+    entries = EntryWriter(layout, plans, kernels).entries()
+    constants = _constants(plans)
+    common = {
+        "name": layout.prefix,
+        "prefix": layout.prefix,
+        "macro": layout.macro,
+        "version": version,
+    }
+    source = _templates().get_template("module.c.j2").render(
+        **common,
+        summary=_summary(layout),
+        runtime=(templates_directory() / "runtime.c").read_text(encoding="utf-8"),
+        vectors=_vector_helpers(kernels.vectors),
+        constants=constant_declarations(constants, layout.prefix),
+        kernels=kernels.texts,
+        open_dims=layout.open_dims,
+        ranges=layout.ranges,
+        mark=MARK,
+        entries=entries,
+    )
+    header = _templates().get_template("header.h.j2").render(
+        **common,
+        macros=macros(layout, plans),
+        structs=structs(layout),
+        prototypes=prototypes(layout),
+    )
+    sources = {f"{layout.prefix}.c": source, f"{layout.prefix}.h": header}
+    data = data_unit(constants, layout.prefix)
+    if data:
+        sources[f"{layout.prefix}_data.c"] = data
+    manifest = layout.manifest(plans) | {
+        "kernels": kernels.formulas,
+        "target": target.name,
+        "autodiffc": version,
+    }
+    return Emitted(layout.prefix, sources, cdef_text(layout), manifest)
+
+
+def _summary(layout: Layout) -> list[str]:
+    shapes = [f"{n.name}: {n.type}" for n in layout.program.inputs]
+    return [f"inputs: {', '.join(shapes) or 'none'}", f"outputs: {', '.join(layout.output_names)}"]
+
+
+def _constants(plans: Mapping[str, Plan]) -> list[Node]:
+    found: dict[Node, None] = {}
+    for plan in plans.values():
+        for leaf in plan.needs:
+            if leaf.op == "constant":
+                found.setdefault(leaf)
+    return list(found)
+
+
+def _vector_helpers(vectors: set[tuple[str, int]]) -> str:
+    template = _templates().get_template("vector.c.j2")
+    parts = []
+    for dtype, lanes in sorted(vectors):
+        kind = vector_type(dtype, lanes)
+        item = 4 if dtype == "float32" else 8
+        parts.append(
+            template.render(
+                kind=kind,
+                bits=f"i{kind[1:]}",
+                element="float" if item == 4 else "double",
+                integer="int32_t" if item == 4 else "int64_t",
+                item=item,
+                bytes=item * lanes,
+                lanes=lanes,
+            )
+        )
+    return "\n".join(parts)
+
+
+def sequence_text(items: Sequence[str]) -> str:
+    return ", ".join(items)
+
+
+__all__ = ["SHORT", "Emitted", "emit_program"]

@@ -1,0 +1,201 @@
+"""Statements and kernels of the loop IR as indented C."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from autodiffc.emit.values import C_TYPES, ValueWriter, extent_text, int_text, vector_type
+from autodiffc.graph.scalars import Call, Const
+from autodiffc.loops.ir import (
+    Block,
+    Comment,
+    FailUnless,
+    For,
+    If,
+    Int,
+    Kernel,
+    Let,
+    LetInt,
+    Linear,
+    Load,
+    Name,
+    Set,
+    Stmt,
+    Store,
+    Var,
+    Zero,
+    statements,
+)
+
+INDENT = "    "
+GATE = "AUTODIFFC_GATE"
+
+
+class StatementWriter:
+    """Writes one kernel's statements; collects the lines."""
+
+    def __init__(self, values: ValueWriter) -> None:
+        self.values = values
+        self.lines: list[str] = []
+        self.depth = 1
+
+    def add(self, line: str) -> None:
+        self.lines.append(INDENT * self.depth + line)
+
+    def block(self, body: Sequence[Stmt]) -> None:
+        """The statements of a `{ … }`; variables declared in it end with it."""
+        outer = dict(self.values.variables)
+        self.depth += 1
+        for stmt in body:
+            self.write(stmt)
+        self.depth -= 1
+        self.values.variables.clear()
+        self.values.variables.update(outer)
+
+    def write(self, stmt: Stmt) -> None:
+        if isinstance(stmt, For):
+            self._for(stmt)
+        elif isinstance(stmt, If | Block):
+            self._braces(stmt)
+        elif isinstance(stmt, Let | Var):
+            self._declare(stmt)
+        elif isinstance(stmt, LetInt):
+            value = stmt.value
+            text = self.values.text(value) if isinstance(value, Load) else int_text(value)
+            self.add(f"const int64_t {stmt.name} = {text};")
+        elif isinstance(stmt, Set):
+            self._set(stmt)
+        elif isinstance(stmt, Store):
+            self._store(stmt)
+        elif isinstance(stmt, Zero):
+            size = f"sizeof *{stmt.buffer}"
+            self.add(f"memset({stmt.buffer}, 0, (size_t){extent_text(stmt.count)} * {size});")
+        elif isinstance(stmt, FailUnless):
+            tests = " || ".join(f"{int_text(c)} < 0" for c in stmt.conditions)
+            self.add(f"if ({tests}) return 1;")
+        else:
+            assert isinstance(stmt, Comment)
+            self.add(f"/* {stmt.text} */")
+
+    def _for(self, loop: For) -> None:
+        stop = int_text(loop.stop)
+        if not _simple(loop.stop):
+            self.add(f"const int64_t {loop.variable}_end = {stop};")
+            stop = f"{loop.variable}_end"
+        for pragma in _pragmas(loop):
+            self.add(pragma)
+        name, start = loop.variable, int_text(loop.start)
+        step = f"++{name}" if loop.step == 1 else f"{name} += {loop.step}"
+        self.add(f"for (int64_t {name} = {start}; {name} < {stop}; {step}) {{")
+        self.block(loop.body)
+        self.add("}")
+
+    def _braces(self, stmt: If | Block) -> None:
+        if isinstance(stmt, If):
+            tests = " && ".join(f"{int_text(c)} >= 0" for c in stmt.conditions)
+            self.add(f"if ({tests}) {{")
+        else:
+            self.add("{")
+        self.block(stmt.body)
+        self.add("}")
+
+    def _declare(self, stmt: Let | Var) -> None:
+        value = self.values.write(stmt.value)
+        kind, text = C_TYPES[stmt.dtype], value.text
+        if stmt.lanes > 1:
+            kind = vector_type(stmt.dtype, stmt.lanes)
+            self.values.vectors.add((stmt.dtype, stmt.lanes))
+            if value.lanes == 1:
+                zero = isinstance(stmt.value, Const) and stmt.value.value == 0
+                text = "{0}" if zero else f"splat_{kind}({text})"
+        self.add(f"{'const ' if isinstance(stmt, Let) else ''}{kind} {stmt.name} = {text};")
+        self.values.variables[stmt.name] = (stmt.dtype, stmt.lanes)
+
+    def _set(self, stmt: Set) -> None:
+        value = stmt.value
+        if isinstance(value, Call) and value.function in ("add", "mul"):
+            first, second = value.args
+            if first == Name(stmt.name):
+                sign = "+=" if value.function == "add" else "*="
+                self.add(f"{stmt.name} {sign} {self.values.text(second)};")
+                return
+        self.add(f"{stmt.name} = {self.values.text(value)};")
+
+    def _store(self, stmt: Store) -> None:
+        index = int_text(stmt.index)
+        value = self.values.write(stmt.value)
+        if stmt.lanes > 1:
+            kind = vector_type(self.values.buffers[stmt.buffer], stmt.lanes)
+            text = value.text if value.lanes > 1 else f"splat_{kind}({value.text})"
+            self.values.vectors.add((self.values.buffers[stmt.buffer], stmt.lanes))
+            self.add(f"store_{kind}({stmt.buffer} + {index}, {text});")
+            return
+        target = f"{stmt.buffer}[{index}]"
+        first = Load(stmt.buffer, stmt.index)
+        if isinstance(stmt.value, Call) and stmt.value.function == "add" and stmt.value.args[0] == first:
+            self.add(f"{target} += {self.values.text(stmt.value.args[1])};")
+            return
+        self.add(f"{target} = {value.text};")
+
+
+def _simple(value: Int) -> bool:
+    return isinstance(value, Linear) and len(value.terms) == 0
+
+
+def _pragmas(loop: For) -> list[str]:
+    parallel, simd = "parallel" in loop.mode, "simd" in loop.mode
+    if parallel:
+        return [f"AUTODIFFC_PARALLEL_FOR{'_SIMD' if simd else ''}"]
+    if simd:
+        return [f"AUTODIFFC_SIMD_SUM({', '.join(loop.sums)})" if loop.sums else "AUTODIFFC_SIMD"]
+    return []
+
+
+def kernel_text(kernel: Kernel, name: str) -> tuple[str, set[tuple[str, int]]]:
+    """A kernel as a C function of the given name, and the vector types it uses."""
+    buffers = {p.name: p.dtype for p in kernel.params}
+    values = ValueWriter(buffers)
+    writer = StatementWriter(values)
+    parallel = any(isinstance(s, For) and "parallel" in s.mode for s in statements(kernel.body))
+    if parallel:
+        work = extent_text(kernel.work)
+        writer.add(f"const int team = (double){work} < {GATE} ? 1 : threads;")
+    for stmt in kernel.body:
+        writer.write(stmt)
+    if kernel.can_fail:
+        writer.add("return 0;")
+    if not parallel:
+        writer.lines.insert(0, f"{INDENT}(void)threads;")
+    head = _comment(kernel.comment)
+    signature = _signature(kernel, name)
+    return "\n".join([*head, signature, "{", *writer.lines, "}"]), values.vectors
+
+
+def _signature(kernel: Kernel, name: str) -> str:
+    params = [f"int64_t {d}" for d in kernel.dims]
+    for p in kernel.params:
+        const, restrict = "" if p.written else "const ", " restrict" if p.restrict else ""
+        params.append(f"{const}{C_TYPES[p.dtype]} *{restrict.strip() and 'restrict '}{p.name}")
+    params.append("int threads")
+    head = f"static {'int' if kernel.can_fail else 'void'} {name}("
+    return "\n".join(
+        textwrap.wrap(
+            head + ", ".join(params) + ")",
+            100,
+            subsequent_indent=INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+
+
+def _comment(lines: Sequence[str]) -> list[str]:
+    out: list[str] = []
+    for line in lines:
+        safe = line.replace("*/", "* /").replace("\\", "/")
+        wrapped = textwrap.wrap(safe, 96, break_long_words=False, break_on_hyphens=False)
+        out += [("/* " if not out and k == 0 else "   ") + text for k, text in enumerate(wrapped)]
+    if out:
+        out[-1] += " */"
+    return out

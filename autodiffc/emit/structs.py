@@ -1,0 +1,93 @@
+"""The C interface of a module: structs, macros, prototypes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from autodiffc.emit.layout import ABI_VERSION, Layout
+from autodiffc.emit.values import C_TYPES
+from autodiffc.schedule.arena import ALIGNMENT
+from autodiffc.schedule.plan import Plan
+
+
+def structs(layout: Layout) -> list[str]:
+    """The struct definitions, in the order in which the entry points take them."""
+    p, program = layout.prefix, layout.program
+    scalars = [f"const {layout.c_type} *{n.name}; /* NULL: the compiled default */" for n in program.scalars]
+    inputs = [f"const {C_TYPES[n.dtype]} *{n.name}; /* {n.type} */" for n in program.inputs]
+    dims = [f"int32_t {d}; /* {low} to {high} */" for d, (low, high) in layout.ranges.items()]
+    seed = ["uint64_t seed;"]
+    outputs = [f"{C_TYPES[n.dtype]} *{name}; /* {n.type} */" for name, n in layout.outputs.items()]
+    cotangents = [
+        f"const {C_TYPES[n.dtype]} *{n.attrs['cotangent']};" for n in program.cotangents
+    ]
+    grads = [f"{C_TYPES[n.dtype]} *{n.name}; /* {n.type} */" for n in layout.input_grads]
+    found = [
+        _struct(f"{p}_inputs", [*dims, *inputs, *scalars, *seed], "Open dims, inputs, run-time scalars."),
+        _struct(f"{p}_outputs", outputs, "Where to write the outputs; NULL: do not compute."),
+        _struct(
+            f"{p}_workspace",
+            ["void *memory;", "size_t bytes;", "int32_t threads; /* 0: OpenMP's */"],
+            "Memory for intermediate values, kept by the caller between forward and backward.",
+        ),
+    ]
+    if layout.has_backward:
+        found += [
+            _struct(
+                f"{p}_cotangents",
+                cotangents,
+                "Gradients of the outputs; a NULL member is zero.",
+            ),
+            _struct(
+                f"{p}_input_grads", grads, "Where to write gradients of inputs; NULL: skip."
+            ),
+        ]
+    return found
+
+
+def _struct(name: str, members: Sequence[str], comment: str) -> str:
+    lines = [f"    {m}" for m in members] or ["    char unused;"]
+    return "\n".join([f"/* {comment} */", "typedef struct {", *lines, f"}} {name};"])
+
+
+def prototypes(layout: Layout) -> list[str]:
+    """The declarations of the exported functions."""
+    p, t = layout.prefix, layout.c_type
+    inputs, outputs = f"const {p}_inputs *inputs", f"const {p}_outputs *outputs"
+    workspace = f"const {p}_workspace *workspace"
+    found = {
+        "predict": f"int {p}_predict({inputs}, const {t} *params, const {t} *state, {outputs}, {workspace})",
+        "forward": f"int {p}_forward({inputs}, const {t} *params, {t} *state, {outputs}, {workspace})",
+        "backward": f"int {p}_backward({inputs}, const {t} *params, const {p}_cotangents *cotangents, "
+        f"{t} *grads, const {p}_input_grads *input_grads, {workspace})",
+        "step": f"int {p}_step({inputs}, {t} *params, {t} *state, {outputs}, {workspace})",
+    }
+    return [
+        f"size_t {p}_workspace_bytes(const {p}_inputs *sizes, int training)",
+        *(found[e] for e in layout.entries),
+        f"const char *{p}_strerror(int status)",
+    ]
+
+
+def macros(layout: Layout, plans: Mapping[str, Plan]) -> list[str]:
+    """Sizes and offsets that a C caller needs."""
+    m, arena = layout.macro, layout.arena_bytes(plans)
+    found = [
+        f"#define {m}_ABI_VERSION {ABI_VERSION}",
+        f"#define {m}_ALIGNMENT {ALIGNMENT}",
+        f"#define {m}_ARENA_BYTES_TRAINING {arena['training']}",
+        f"#define {m}_ARENA_BYTES_PREDICT {arena['predict']}",
+        f"#define {m}_PARAM_COUNT {layout.param_elements}",
+        f"#define {m}_STATE_COUNT {layout.state_elements}",
+    ]
+    for kind, offsets in (("PARAM", layout.param_offsets), ("STATE", layout.state_offsets)):
+        for name, offset in offsets.items():
+            found.append(f"#define {m}_{kind}_{re.sub(r'[^0-9A-Za-z]+', '_', name)} {offset}")
+    return found
+
+
+def cdef_text(layout: Layout) -> str:
+    """What cffi needs to know: the structs and prototypes without comments."""
+    text = "\n".join([*structs(layout), *(f"{p};" for p in prototypes(layout))])
+    return re.sub(r"/\*.*?\*/", "", text)

@@ -1,0 +1,246 @@
+"""The loop IR: what a kernel does, one level above C.
+
+    Int    = Linear(terms, constant)             affine in loop variables and dims
+           | MaxOf(ints) | MinOf(ints) | CeilDiv(linear, k) | FloorDiv(linear, k)
+    Value  = a scalar body whose leaves are
+             Name(variable) | Load(buffer, index, lanes, stride) | IntValue(int) | Const | Size
+             | LaneSum(variable) | MaskFirst(value, lanes, count)
+    Stmt   = For(variable, start, stop, step, body, mode)   mode: serial | parallel | simd | parallel simd
+           | If(conditions, body)                           all conditions >= 0
+           | Block(body)                                    a scope of its own
+           | Let(name, dtype, lanes, value)                 a constant of the enclosing block
+           | LetInt(name, value)                            an int64 constant
+           | Var(name, dtype, lanes, value)                 an accumulator
+           | Set(name, value)
+           | Store(buffer, index, value, lanes)
+           | Zero(buffer, count)
+           | FailUnless(conditions)                         leaves with E_INDEX
+           | Comment(text)
+    Kernel = (name, comment, params, dims, body, work)
+
+Lanes are 1 for scalars; a value of L lanes is a vector of L elements. A `Load` of L lanes reads
+contiguous elements (stride 1), or one element for all lanes (stride 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Union
+
+from autodiffc.graph.extents import ExtentLike
+from autodiffc.graph.scalars import Scalar
+
+# --- Integers ---
+
+
+@dataclass(frozen=True)
+class Linear:
+    """`sum(coefficient * variable) + constant`."""
+
+    terms: tuple[tuple[ExtentLike, str], ...]
+    constant: ExtentLike = 0
+
+    def __add__(self, other: Linear | ExtentLike) -> Linear:
+        if not isinstance(other, Linear):
+            return Linear(self.terms, self.constant + other)
+        sums: dict[str, ExtentLike] = {}
+        for coefficient, name in (*self.terms, *other.terms):
+            sums[name] = sums.get(name, 0) + coefficient
+        terms = tuple((c, n) for n, c in sums.items() if c != 0)
+        return Linear(terms, self.constant + other.constant)
+
+    def __mul__(self, factor: int) -> Linear:
+        terms = tuple((c * factor, n) for c, n in self.terms) if factor else ()
+        return Linear(terms, self.constant * factor)
+
+    def __sub__(self, other: Linear | ExtentLike) -> Linear:
+        return self + other * -1
+
+
+@dataclass(frozen=True)
+class MaxOf:
+    items: tuple[Int, ...]
+
+
+@dataclass(frozen=True)
+class MinOf:
+    items: tuple[Int, ...]
+
+
+@dataclass(frozen=True)
+class CeilDiv:
+    value: Linear
+    divisor: int
+
+
+@dataclass(frozen=True)
+class FloorDiv:
+    value: Linear
+    divisor: int
+
+
+Int = Union[Linear, MaxOf, MinOf, CeilDiv, FloorDiv]
+
+
+def integer(value: ExtentLike) -> Linear:
+    return Linear((), value)
+
+
+def variable(name: str) -> Linear:
+    return Linear(((1, name),))
+
+
+# --- Values: new leaves for scalar bodies ---
+
+
+@dataclass(frozen=True)
+class Name(Scalar):
+    """A local variable."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Load(Scalar):
+    """`buffer[index]`; of several lanes: contiguous (stride 1) or repeated (stride 0)."""
+
+    buffer: str
+    index: Linear
+    lanes: int = 1
+    stride: int = 1
+
+
+@dataclass(frozen=True)
+class IntValue(Scalar):
+    """An integer expression as an int32 value."""
+
+    value: Linear
+
+
+@dataclass(frozen=True)
+class LaneSum(Scalar):
+    """The sum of a vector variable's lanes, pairwise."""
+
+    name: str
+    lanes: int
+
+
+@dataclass(frozen=True)
+class MaskFirst(Scalar):
+    """A vector of `lanes` elements with its first `count` lanes set to zero."""
+
+    value: Scalar
+    lanes: int
+    count: int
+
+
+# --- Statements ---
+
+
+@dataclass(frozen=True)
+class For:
+    variable: str
+    start: Int
+    stop: Int
+    body: tuple[Stmt, ...]
+    step: int = 1
+    mode: str = "serial"
+    sums: tuple[str, ...] = ()  # accumulators that a simd loop adds into
+
+
+@dataclass(frozen=True)
+class If:
+    conditions: tuple[Linear, ...]
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
+class Let:
+    name: str
+    dtype: str
+    value: Scalar
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class LetInt:
+    name: str
+    value: Int | Load
+
+
+@dataclass(frozen=True)
+class Var:
+    name: str
+    dtype: str
+    value: Scalar
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class Set:
+    name: str
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class Store:
+    buffer: str
+    index: Linear
+    value: Scalar
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class Zero:
+    buffer: str
+    count: ExtentLike
+
+
+@dataclass(frozen=True)
+class FailUnless:
+    conditions: tuple[Linear, ...]
+
+
+@dataclass(frozen=True)
+class Comment:
+    text: str
+
+
+Stmt = Union[For, If, Block, Let, LetInt, Var, Set, Store, Zero, FailUnless, Comment]
+
+
+@dataclass(frozen=True)
+class Param:
+    """A pointer parameter of a kernel."""
+
+    name: str
+    dtype: str
+    written: bool = False
+    restrict: bool = True
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One C function: its parameters, the dims it needs, and an estimate of its work in flops."""
+
+    name: str
+    comment: tuple[str, ...]
+    params: tuple[Param, ...]
+    body: tuple[Stmt, ...]
+    dims: tuple[str, ...] = ()
+    work: ExtentLike = 0
+    can_fail: bool = False
+
+
+def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Every statement, nested ones included, in order."""
+    for stmt in body:
+        yield stmt
+        if isinstance(stmt, For | If | Block):
+            yield from statements(stmt.body)

@@ -1,0 +1,338 @@
+"""A group of nodes to one kernel: parameters, statements, an estimate of the work.
+
+Each kind of group has one way to be lowered (see `schedule/kernels.py` for the kinds); a formula's
+sum of products asks the scheduler for a register tile first and falls back to plain loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from autodiffc.graph.affine import Affine
+from autodiffc.graph.comprehension import Comprehension, Domain, Indirect, out_indices
+from autodiffc.graph.extents import Extent, ExtentLike, dims_of, product
+from autodiffc.graph.functions import FUNCTIONS
+from autodiffc.graph.injective import is_injective
+from autodiffc.graph.node import Node
+from autodiffc.graph.scalars import (
+    Arg,
+    Call,
+    Scalar,
+    children,
+    dtype_of,
+    replace_args,
+    walk,
+    with_children,
+)
+from autodiffc.loops.ir import (
+    FailUnless,
+    For,
+    Kernel,
+    LetInt,
+    Load,
+    Name,
+    Param,
+    Stmt,
+    Zero,
+    integer,
+    variable,
+)
+from autodiffc.loops.plain import (
+    cluster_statements,
+    extremum_statements,
+    place_statements,
+    scatter_statements,
+    sum_statements,
+)
+from autodiffc.loops.tiled import tiled_statements
+from autodiffc.ops.functions import expansion
+from autodiffc.schedule.kernels import Group, arguments, identifier, storage
+from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
+from autodiffc.schedule.tile import choose_tiling
+from autodiffc.targets import Target
+
+Describe = Callable[[Node], str]
+
+
+@dataclass
+class _Builder:
+    """Pointer parameters of the kernel under construction, one for each buffer."""
+
+    results: tuple[Node, ...]
+    names: dict[Node, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    local: set[Node] = field(default_factory=set)  # cluster members in registers
+
+    def pointer(self, node: Node) -> str:
+        """The parameter for a node's buffer."""
+        home = node if node in self.results else storage(node)
+        if home not in self.names:
+            self.names[home] = self.fresh(identifier(home))
+        return self.names[home]
+
+    def fresh(self, base: str) -> str:
+        name, count = base, 2
+        while name in self.taken:
+            name, count = f"{base}_{count}", count + 1
+        self.taken.add(name)
+        return name
+
+
+def lower_group(
+    group: Group, results: tuple[Node, ...], target: Target, describe: Describe
+) -> Kernel:
+    """The kernel of a group; `results` are the members whose values are needed outside of it.
+
+    Its parameters are the buffers of `schedule.kernels.arguments`, in that order.
+    """
+    builder = _Builder(results)
+    given = arguments(group, results)
+    for node in given:
+        builder.pointer(node)
+    if group.kind == "check":
+        stmts = _check(group.nodes[0], builder)
+    elif group.kind == "cluster":
+        stmts = _cluster(group.nodes, results, builder)
+    elif group.kind == "extremum":
+        stmts = _extremum(group.nodes, results, builder)
+    else:
+        stmts = _formula(group.nodes[0], builder, target)
+    restrict = group.kind != "cluster"  # a cluster may update its operands in place
+    return Kernel(
+        name=identifier(group.nodes[-1]),
+        comment=tuple(describe(n) for n in group.nodes),
+        params=tuple(
+            Param(builder.names[n], n.dtype, written=n in results, restrict=restrict) for n in given
+        ),
+        body=tuple(stmts),
+        dims=_dims(group),
+        work=work(group),
+        can_fail=group.kind == "check",
+    )
+
+
+# --- The kinds ---
+
+
+def _check(node: Node, builder: _Builder) -> list[Stmt]:
+    """Every element of an integer tensor must lie in [0, extent)."""
+    count, extent = product(node.shape), node.attrs["extent"]
+    pointer = builder.pointer(node)
+    load = LetInt("value", Load(pointer, variable("i")))
+    value = variable("value")
+    test = FailUnless((value, integer(extent - 1) - value))
+    return [For("i", integer(0), integer(count), (load, test))]
+
+
+def _cluster(members: Sequence[Node], results: tuple[Node, ...], builder: _Builder) -> list[Stmt]:
+    """One nest for all members: operands inside the cluster are variables, others are loads."""
+    inside = {n: k for k, n in enumerate(members)}
+    nests = [build_raw(n) for n in members]
+    operands, buffers, bodies = [], {}, []
+    variables = {n: builder.fresh(identifier(n)) for n in members if len(members) > 1}
+    for node, nest in zip(members, nests, strict=True):
+        new: dict[int, Scalar] = {}
+        for k, address in enumerate(nest.operands):
+            source = node.inputs[address.operand]
+            if source in inside:
+                new[k] = Name(variables[source])
+                continue
+            operands.append(_move_operands(node, address, buffers, builder))
+            new[k] = Arg(len(operands) - 1)
+        bodies.append(replace_args(_simple(node, nest.body), lambda k, n=new: n[k]))  # type: ignore[misc]
+    joint = collapse(replace(nests[0], operands=tuple(operands), bodies=tuple(bodies)))
+    listed = [
+        (variables.get(n, "value"), n.dtype, builder.pointer(n) if n in results else None)
+        for n in members
+    ]
+    return cluster_statements(joint, listed, buffers)
+
+
+def _move_operands(
+    node: Node, address: Address, buffers: dict[int, str], builder: _Builder
+) -> Address:
+    """An address renumbered to a buffer of the cluster's own list."""
+    number = _buffer_number(node.inputs[address.operand], buffers, builder)
+    indirect = tuple(
+        (stride, _move_operands(node, inner, buffers, builder))
+        for stride, inner in address.indirect
+    )
+    return replace(address, operand=number, indirect=indirect)
+
+
+def _buffer_number(source: Node, buffers: dict[int, str], builder: _Builder) -> int:
+    pointer = builder.pointer(source)
+    for number, name in buffers.items():
+        if name == pointer:
+            return number
+    buffers[len(buffers)] = pointer
+    return len(buffers) - 1
+
+
+def build_raw(node: Node) -> Nest:
+    """The nest of a node's only piece before indices are collapsed."""
+    return build_nest(node, node.formula, merge=False)
+
+
+def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Builder) -> list[Stmt]:
+    values = [n for n in members if n.formula.combine in ("max", "min")]
+    positions = [n for n in members if n.formula.combine in ("argmax", "argmin")]
+    first = members[0]
+    keep_order = (positions or values)[0]
+    formula = keep_order.formula
+    if values:
+        formula = replace(
+            formula,
+            finish=values[0].formula.finish,
+            finish_operands=values[0].formula.finish_operands,
+        )
+    nest = build_nest(first, formula)
+    nest = replace(nest, bodies=(_simple(first, nest.body),))
+    buffers = _operand_pointers(first, nest, builder)
+    dtype = dtype_of(first.formula.body, _operand_dtypes(first, first.formula))
+    pointer = [builder.pointer(n) if n in results else None for n in (*values[:1], *positions[:1])]
+    value = pointer[0] if values else None
+    position = pointer[-1] if positions else None
+    return extremum_statements(nest, dtype, value, position, buffers)
+
+
+def _formula(node: Node, builder: _Builder, target: Target) -> list[Stmt]:
+    """The pieces of a node, after zeroing its buffer where they do not cover it."""
+    stmts: list[Stmt] = []
+    for piece in node.pieces:
+        nest = build_nest(node, piece)
+        nest = replace(
+            nest,
+            bodies=(_simple(node, nest.body),),
+            finish=None if nest.finish is None else _simple_finish(node, piece, nest.finish),
+        )
+        buffers = _operand_pointers(node, nest, builder)
+        stmts += _piece(node, piece, nest, builder.pointer(node), buffers, target)
+    if not covers(node):
+        stmts.insert(0, Zero(builder.pointer(node), product(node.shape)))
+    return stmts
+
+
+def _piece(
+    node: Node,
+    piece: Comprehension,
+    nest: Nest,
+    buffer: str,
+    buffers: dict[int, str],
+    target: Target,
+) -> list[Stmt]:
+    dtype = node.dtype
+    if piece.combine == "set":
+        return place_statements(nest, buffer, buffers)
+    if collides(piece):
+        return scatter_statements(nest, buffer, buffers, _safe_indices(piece, nest))
+    dtypes = [node.inputs[a.operand].dtype for a in nest.operands]
+    reduced_dtype = dtype_of(piece.body, _operand_dtypes(node, piece))
+    tiling = choose_tiling(nest, dtypes, target) if reduced_dtype == dtype else None
+    if tiling is not None:
+        return tiled_statements(nest, tiling, dtype, buffer, buffers)
+    return sum_statements(nest, reduced_dtype, buffer, buffers)
+
+
+# --- Questions about formulas ---
+
+
+def collides(piece: Comprehension) -> bool:
+    """Whether different kept points may meet at one element: then it is a scatter."""
+    if any(isinstance(r, Indirect) for r in piece.out):
+        return True
+    kept = sorted(out_indices(piece.out))
+    return not is_injective(_kept_rows(piece, kept), _kept_domain(piece, kept))
+
+
+def _kept_rows(piece: Comprehension, kept: Sequence[int]) -> tuple[Affine, ...]:
+    rows = [r for r in piece.out if isinstance(r, Affine)]
+    return tuple(Affine(tuple(r.coefficients[k] for k in kept), r.constant) for r in rows)
+
+
+def _kept_domain(piece: Comprehension, kept: Sequence[int]) -> Domain:
+    return Domain(tuple(piece.domain.extents[k] for k in kept))
+
+
+def covers(node: Node) -> bool:
+    """Whether the pieces certainly write every element: they are disjoint, so counting will do."""
+    total: ExtentLike = 0
+    for piece in node.pieces:
+        if collides(piece):
+            return False
+        kept = out_indices(piece.out)
+        if any(set(g.uses) <= kept for g in piece.domain.guards):
+            return False
+        total = total + product(tuple(e for k, e in enumerate(piece.domain.extents) if k in kept))
+    return total == product(node.shape)
+
+
+def _safe_indices(piece: Comprehension, nest: Nest) -> list[int]:
+    """Indices that alone decide one row of the output: points that differ in them never meet."""
+    rows = [r for r in piece.out if not isinstance(r, Indirect)]
+    alone = [r.uses[0] for r in rows if len(r.uses) == 1]
+    names = [piece.domain.names[k] for k in alone]
+    return [k for k, name in enumerate(nest.names) if name in names]
+
+
+def work(group: Group) -> ExtentLike:
+    """Roughly the floating-point operations of a group."""
+    total: ExtentLike = 0
+    for node in group.nodes:
+        for piece in node.pieces:
+            calls = sum(isinstance(s, Call) for s in walk(piece.body)) + (piece.combine == "sum")
+            total = total + product(piece.domain.extents) * max(calls, 1)
+    return total
+
+
+def _dims(group: Group) -> tuple[str, ...]:
+    found = set()
+    for node in group.nodes:
+        shapes: list[ExtentLike] = [*node.shape]
+        for piece in node.pieces:
+            shapes += piece.domain.extents
+        for operand in node.inputs:
+            shapes += operand.shape
+        if isinstance(node.attrs.get("extent"), Extent):
+            shapes.append(node.attrs["extent"])
+        found |= {d.name for d in dims_of(tuple(shapes))}
+    return tuple(sorted(found))
+
+
+def _operand_pointers(node: Node, nest: Nest, builder: _Builder) -> dict[int, str]:
+    used = {x.operand for a in (*nest.operands, *nest.finish_operands, nest.out) for x in _all(a)}
+    return {k: builder.pointer(node.inputs[k]) for k in sorted(used) if k >= 0}
+
+
+def _all(address: Address) -> Iterator[Address]:
+    yield address
+    for _, inner in address.indirect:
+        yield from _all(inner)
+
+
+def _operand_dtypes(node: Node, piece: Comprehension) -> list[str]:
+    return [node.inputs[a.operand].dtype for a in piece.operands]
+
+
+# --- Bodies in terms of functions that C has ---
+
+
+def _simple(node: Node, body: Scalar) -> Scalar:
+    return expand(body, _operand_dtypes(node, node.pieces[0]))
+
+
+def _simple_finish(node: Node, piece: Comprehension, finish: Scalar) -> Scalar:
+    reduced = dtype_of(piece.body, _operand_dtypes(node, piece))
+    rest = [node.inputs[a.operand].dtype for a in piece.finish_operands]
+    return expand(finish, [reduced, *rest])
+
+
+def expand(body: Scalar, dtypes: Sequence[str]) -> Scalar:
+    """Replaces functions that are made of simpler ones, until none is left."""
+    kids = tuple(expand(k, dtypes) for k in children(body))
+    body = with_children(body, kids) if kids else body
+    if isinstance(body, Call) and FUNCTIONS[body.function].expand is not None:
+        dtype = dtype_of(body.args[-1], dtypes)
+        return expand(expansion(body.function, body.args, dtype), dtypes)
+    return body

@@ -1,0 +1,290 @@
+"""Plain loops: elementwise clusters, copies into place, and reductions with one accumulator.
+
+The loops over kept indices come first, in the order in which the result lies in memory; reduced
+indices inside; the outermost kept loop is the parallel one. Guards become loop bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from autodiffc.graph.scalars import (
+    Call,
+    Const,
+    Scalar,
+    call,
+    replace_args,
+    replace_indices,
+)
+from autodiffc.graph.types import is_float
+from autodiffc.loops.addresses import Scope, free_guards, loop_bounds
+from autodiffc.loops.ir import (
+    For,
+    If,
+    IntValue,
+    Let,
+    Linear,
+    Load,
+    Name,
+    Set,
+    Stmt,
+    Store,
+    Var,
+    integer,
+    variable,
+)
+from autodiffc.schedule.nest import Address, Nest
+
+Inner = Callable[[Scope], list[Stmt]]
+
+
+def nest_loops(
+    nest: Nest,
+    order: Sequence[int],
+    scope: Scope,
+    inner: Inner,
+    *,
+    parallel: int = 0,
+    simd: bool = False,
+) -> list[Stmt]:
+    """Loops over `order`, outermost first; the first `parallel` of them may run in parallel."""
+    if not order:
+        body = inner(scope)
+        return scope.take_pending() + body
+    index, rest = order[0], order[1:]
+    start, stop = loop_bounds(nest, index, scope, rest)
+    below = scope.child()
+    below.values[index] = variable(nest.names[index])
+    body = nest_loops(nest, rest, below, inner, simd=simd)
+    mode = ("parallel " if parallel else "") + ("simd" if simd and not rest else "")
+    mode = mode.strip() or "serial"
+    return [*scope.take_pending(), For(nest.names[index], start, stop, tuple(body), mode=mode)]
+
+
+def guarded(nest: Nest, body: list[Stmt]) -> list[Stmt]:
+    """Puts guards that no loop can take before the loops."""
+    conditions = free_guards(nest)
+    return [If(conditions, tuple(body))] if conditions else body
+
+
+def memory_order(nest: Nest) -> list[int]:
+    """The kept indices, the one with the largest stride of the result first."""
+
+    def stride(k: int) -> int:
+        value = nest.out.strides[k]
+        return value if isinstance(value, int) else 1 << 60
+
+    return sorted(nest.kept, key=lambda k: -abs(stride(k)))
+
+
+def body_value(body: Scalar, operands: Sequence[Address], scope: Scope) -> Scalar:
+    """A body with its accesses as loads and its indices as integers."""
+    loaded = replace_args(body, lambda k: scope.load(operands[k]))
+    return replace_indices(loaded, lambda k: IntValue(scope.values[k]))
+
+
+# --- Elementwise ---
+
+
+def cluster_statements(
+    nest: Nest,
+    results: Sequence[tuple[str, str, str | None]],
+    buffers: dict[int, str],
+) -> list[Stmt]:
+    """One loop nest that computes each body in turn.
+
+    `results` are, for each body, the variable's name, its type, and the buffer to store it in
+    (None: only later bodies use it, as `Name`).
+    """
+
+    def inner(scope: Scope) -> list[Stmt]:
+        stmts: list[Stmt] = []
+        stores: list[Stmt] = []
+        for body, (name, dtype, buffer) in zip(nest.bodies, results, strict=True):
+            value = body_value(body, nest.operands, scope)
+            if buffer is not None and len(nest.bodies) == 1:
+                stores.append(Store(buffer, scope.index(nest.out), value))
+                continue
+            stmts.append(Let(name, dtype, value))
+            if buffer is not None:
+                stores.append(Store(buffer, scope.index(nest.out), Name(name)))
+        return stmts + stores
+
+    order = memory_order(nest)
+    simd = bool(order) and _contiguous(nest, order[-1])
+    return nest_loops(nest, order, Scope(buffers), inner, parallel=int(len(order) > 0), simd=simd)
+
+
+def place_statements(nest: Nest, buffer: str, buffers: dict[int, str]) -> list[Stmt]:
+    """A `set` piece with any output address: paddings, concatenations, strided scatters."""
+
+    def inner(scope: Scope) -> list[Stmt]:
+        value = body_value(nest.body, nest.operands, scope)
+        return [Store(buffer, scope.index(nest.out), value)]
+
+    order = [*memory_order(nest), *nest.reduced]
+    simd = bool(order) and _contiguous(nest, order[-1])
+    loops = nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)), simd=simd)
+    return guarded(nest, loops)
+
+
+def scatter_statements(
+    nest: Nest, buffer: str, buffers: dict[int, str], safe: Sequence[int]
+) -> list[Stmt]:
+    """A sum whose points collide: added one by one, in loop order, into a zeroed buffer.
+
+    The indices in `safe` never collide with each other: the outermost of them runs in parallel.
+    """
+
+    def inner(scope: Scope) -> list[Stmt]:
+        value = body_value(nest.body, nest.operands, scope)
+        where = scope.index(nest.out)
+        return [Store(buffer, where, call("add", Load(buffer, where), value))]
+
+    order = [*safe[:1], *(k for k in range(len(nest.extents)) if k not in safe[:1])]
+    loops = nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(safe)))
+    return guarded(nest, loops)
+
+
+def _contiguous(nest: Nest, index: int) -> bool:
+    """Whether a loop over the index touches neighbouring or constant elements only."""
+    return all(
+        a.strides[index] in (0, 1) and not any(x.uses(index) for _, x in a.indirect)
+        for a in nest.addresses
+    )
+
+
+# --- Reductions ---
+
+
+def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str]) -> list[Stmt]:
+    """`sum` and `prod` with one accumulator a result."""
+    function, start = ("add", 0) if nest.combine == "sum" else ("mul", 1)
+
+    def inner(scope: Scope) -> list[Stmt]:
+        def add(below: Scope) -> list[Stmt]:
+            value = body_value(nest.body, nest.operands, below)
+            return [Set("acc", Call(function, (Name("acc"), value)))]
+
+        order = _reduction_order(nest)
+        simd = bool(order) and function == "add" and _contiguous(nest, order[-1])
+        loops = nest_loops(nest, order, scope.child(), add, simd=simd)
+        if simd:
+            loops = [_with_sum(s) for s in loops]
+        acc = Var("acc", dtype, Const(float(start) if is_float(dtype) else start, dtype))
+        return [acc, *guarded(nest, loops), *finish_store(nest, buffer, scope, Name("acc"))]
+
+    order = memory_order(nest)
+    return nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)))
+
+
+def _reduction_order(nest: Nest) -> list[int]:
+    """Reduced indices, one that is contiguous everywhere last."""
+    order = list(nest.reduced)
+    best = [k for k in order if _contiguous(nest, k) and not nest.guarded(k)]
+    if best and best[-1] != order[-1] and not any(nest.guarded(k) for k in order):
+        order.remove(best[-1])
+        order.append(best[-1])
+    return order
+
+
+def _with_sum(stmt: Stmt) -> Stmt:
+    """Tells the innermost simd loop that it adds into the accumulator."""
+    if not isinstance(stmt, For):
+        return stmt
+    body = tuple(_with_sum(s) for s in stmt.body)
+    sums = ("acc",) if stmt.mode == "simd" else ()
+    return For(stmt.variable, stmt.start, stmt.stop, body, stmt.step, stmt.mode, sums)
+
+
+def finish_store(nest: Nest, buffer: str, scope: Scope, reduced: Scalar) -> list[Stmt]:
+    """Stores a reduced value, through the nest's finish where it has one."""
+    value = finish_value(nest, scope, reduced)
+    stmt = Store(buffer, scope.index(nest.out), value)
+    return [*scope.take_pending(), stmt]
+
+
+def finish_value(nest: Nest, scope: Scope, reduced: Scalar) -> Scalar:
+    if nest.finish is None:
+        return reduced
+    operands = nest.finish_operands
+    body = replace_args(nest.finish, lambda k: reduced if k == 0 else scope.load(operands[k - 1]))
+    return replace_indices(body, lambda k: IntValue(scope.values[k]))
+
+
+def extremum_statements(
+    nest: Nest,
+    dtype: str,
+    value_buffer: str | None,
+    position_buffer: str | None,
+    buffers: dict[int, str],
+) -> list[Stmt]:
+    """A scan for the first extremum: its value, its position, or both.
+
+    NaN wins and stays. The first point always counts, so that infinities have a position.
+    """
+    better = "gt" if nest.combine in ("max", "argmax") else "lt"
+    worst = float("-inf") if better == "gt" else float("inf")
+    track = position_buffer is not None
+
+    def inner(scope: Scope) -> list[Stmt]:
+        def scan(below: Scope) -> list[Stmt]:
+            value = body_value(nest.body, nest.operands, below)
+            return _scan_step(better, dtype, value, _position(nest, below) if track else None)
+
+        loops = nest_loops(nest, list(nest.reduced), scope.child(), scan)
+        head: list[Stmt] = [Var("best", dtype, _start(dtype, worst))]
+        if track:
+            head.append(Var("at", "int32", Const(-1, "int32")))
+        tail: list[Stmt] = []
+        if value_buffer is not None:
+            tail += finish_store(nest, value_buffer, scope, Name("best"))
+        if position_buffer is not None:
+            tail.append(Store(position_buffer, scope.index(nest.out), Name("at")))
+        return [*head, *guarded(nest, loops), *tail]
+
+    order = memory_order(nest)
+    return nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)))
+
+
+def _start(dtype: str, worst: float) -> Const:
+    """Where a scan starts: an infinity, or the end of an integer type's range."""
+    if is_float(dtype):
+        return Const(worst, dtype)
+    low, high = {
+        "bool": (0, 1),
+        "uint8": (0, 255),
+        "int32": (-(2**31), 2**31 - 1),
+        "int64": (-(2**63), 2**63 - 1),
+    }[dtype]
+    return Const(low if worst < 0 else high, dtype)
+
+
+def _scan_step(better: str, dtype: str, value: Scalar, position: Linear | None) -> list[Stmt]:
+    v, best = Name("v"), Name("best")
+    wins: Scalar = Call(better, (v, best))
+    if position is None:
+        if is_float(dtype):
+            wins = Call("or", (wins, Call("ne", (v, v))))
+        return [Let("v", dtype, value), Set("best", Call("where", (wins, v, best)))]
+    first = Call("lt", (Name("at"), Const(0, "int32")))
+    wins = Call("or", (wins, first))
+    if is_float(dtype):
+        new_nan = Call("and", (Call("ne", (v, v)), Call("eq", (best, best))))
+        wins = Call("or", (wins, new_nan))
+    return [
+        Let("v", dtype, value),
+        Let("wins", "bool", wins),
+        Set("best", Call("where", (Name("wins"), v, best))),
+        Set("at", Call("where", (Name("wins"), IntValue(position), Name("at")))),
+    ]
+
+
+def _position(nest: Nest, scope: Scope) -> Linear:
+    """The row-major position of the current point among the reduced indices."""
+    total = integer(0)
+    for k in nest.reduced:
+        extent = nest.extents[k]
+        assert isinstance(extent, int)
+        total = total * extent + scope.values[k]
+    return total

@@ -1,0 +1,247 @@
+"""Register-tiled sums: straight-line vector code around one rolled reduction.
+
+    for each block of kept indices            (the last block moved back inside the extent)
+        sum_a_b_u = 0                         one accumulator for each element of the tile
+        for each reduced index
+            load every distinct operand element once
+            sum_a_b_u += body                 for all a, b, u: straight-line
+        store the sums, through the finish
+
+The choice of vector index and tile is `schedule/tile.py`'s.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from autodiffc.graph.scalars import Const, Scalar, call, replace_args
+from autodiffc.loops.addresses import Scope, loop_bounds
+from autodiffc.loops.ir import (
+    Block,
+    For,
+    LaneSum,
+    Let,
+    LetInt,
+    Linear,
+    Load,
+    MaskFirst,
+    MinOf,
+    Name,
+    Set,
+    Stmt,
+    Store,
+    Var,
+    integer,
+    variable,
+)
+from autodiffc.loops.plain import finish_store, finish_value, guarded, memory_order
+from autodiffc.schedule.nest import Address, Nest
+from autodiffc.schedule.tile import Tiling, vectorizable, zero_preserving
+
+
+@dataclass(frozen=True)
+class Element:
+    """One accumulator of the tile: the offsets of the tiled indices, and which vector."""
+
+    offsets: tuple[tuple[int, int], ...]
+    unroll: int
+
+    @property
+    def name(self) -> str:
+        return "_".join(["sum", *(str(o) for _, o in self.offsets), str(self.unroll)])
+
+
+class TiledSum:
+    """Builds the statements of one tiled nest."""
+
+    def __init__(
+        self, nest: Nest, tiling: Tiling, dtype: str, buffer: str, buffers: dict[int, str]
+    ) -> None:
+        self.nest, self.tiling, self.dtype = nest, tiling, dtype
+        self.buffer, self.buffers = buffer, buffers
+        self.across = tiling.form == "across"
+        ranges = [[(k, o) for o in range(size)] for k, size in tiling.tiles]
+        self.elements = [
+            Element(offsets, u)
+            for offsets in itertools.product(*ranges)
+            for u in range(tiling.unroll)
+        ]
+
+    def statements(self) -> list[Stmt]:
+        """The whole nest."""
+        return self._blocks(self._block_order(), Scope(self.buffers), outermost=True)
+
+    # --- Loops over blocks of kept indices ---
+
+    def _block_order(self) -> list[int]:
+        """Kept indices in memory order, the vector's block last, one that may be parallel first."""
+        vector = self.tiling.vector
+        order = [k for k in memory_order(self.nest) if k != vector]
+        safe = [k for k in order if self._exact(k)]
+        if safe:
+            long = [k for k in safe if self._trips(k) >= 8]
+            first = long[0] if long else max(safe, key=self._trips)
+            order.remove(first)
+            order.insert(0, first)
+        return [*order, vector] if self.across else order
+
+    def _width(self, k: int) -> int:
+        if k == self.tiling.vector:
+            return self.tiling.lanes * self.tiling.unroll
+        return self.tiling.size(k)
+
+    def _exact(self, k: int) -> bool:
+        """Whether blocks of the index never overlap, so that they may run in parallel."""
+        extent, width = self.nest.extents[k], self._width(k)
+        return width == 1 or (isinstance(extent, int) and extent % width == 0)
+
+    def _trips(self, k: int) -> int:
+        extent = self.nest.extents[k]
+        return extent // self._width(k) if isinstance(extent, int) else 1 << 30
+
+    def _blocks(self, order: Sequence[int], scope: Scope, *, outermost: bool = False) -> list[Stmt]:
+        if not order:
+            return self._tile(scope)
+        k, rest = order[0], order[1:]
+        name, extent, width = self.nest.names[k], self.nest.extents[k], self._width(k)
+        below = scope.child()
+        if width == extent:
+            below.values[k] = integer(0)
+            return self._blocks(rest, below, outermost=outermost)
+        below.values[k] = variable(name)
+        body = self._blocks(rest, below)
+        mode = "parallel" if outermost and self._exact(k) else "serial"
+        if self._exact(k):
+            start, stop = loop_bounds(self.nest, k, scope, (*rest, *self.nest.reduced))
+            return [For(name, start, stop, tuple(body), width, mode)]
+        assert isinstance(extent, int)
+        block = f"{name}_block"
+        back = LetInt(name, MinOf((variable(block), integer(extent - width))))
+        return [For(block, integer(0), integer(extent), (back, *body), width)]
+
+    # --- One tile ---
+
+    def _tile(self, scope: Scope) -> list[Stmt]:
+        lanes = self.tiling.lanes
+        zero = Const(0.0, self.dtype)
+        start: list[Stmt] = [Var(e.name, self.dtype, zero, lanes) for e in self.elements]
+        order = [k for k in self.nest.reduced if k != self.tiling.vector]
+        loops = self._reduce(order, scope.child())
+        return [*start, *guarded(self.nest, loops), *self._finish(scope)]
+
+    def _reduce(self, order: Sequence[int], scope: Scope) -> list[Stmt]:
+        if not order:
+            return self._add(scope) if self.across else self._along(scope)
+        k, rest = order[0], order[1:]
+        start, stop = loop_bounds(self.nest, k, scope, rest)
+        below = scope.child()
+        below.values[k] = variable(self.nest.names[k])
+        return [For(self.nest.names[k], start, stop, tuple(self._reduce(rest, below)))]
+
+    def _along(self, scope: Scope) -> list[Stmt]:
+        """The innermost reduction, `lanes` terms at a time; the rest by one masked block."""
+        vector, lanes = self.tiling.vector, self.tiling.lanes
+        extent = self.nest.extents[vector]
+        assert isinstance(extent, int)
+        name, whole = self.nest.names[vector], extent - extent % lanes
+        body = scope.child()
+        body.values[vector] = variable(name) if whole > lanes else integer(0)
+        stmts = self._add(body)
+        if whole > lanes:
+            stmts = [For(name, integer(0), integer(whole), tuple(stmts), lanes)]
+        if extent != whole:
+            last = scope.child()
+            last.values[vector] = integer(extent - lanes)
+            masked = Block(tuple(self._add(last, skip=lanes - extent % lanes)))
+            stmts = [*(stmts if whole > lanes else [Block(tuple(stmts))]), masked]
+        return stmts
+
+    def _add(self, scope: Scope, skip: int = 0) -> list[Stmt]:
+        """Loads what the tile needs once, then adds every element's term."""
+        mask_loads = skip > 0 and zero_preserving(self.nest, self.tiling.vector)
+        loads: dict[Load, str] = {}
+        lets: list[Stmt] = []
+        sums: list[Stmt] = []
+        for element in self.elements:
+            inner = self._at(scope, element)
+            names: list[Scalar] = []
+            for address in self.nest.operands:
+                load = self._vector_load(inner, address)
+                if load not in loads:
+                    loads[load] = f"{load.buffer}_{len(loads)}"
+                    value: Scalar = load
+                    if mask_loads and load.lanes > 1:
+                        value = MaskFirst(load, load.lanes, skip)
+                    lets.append(Let(loads[load], self.dtype, value, load.lanes))
+                names.append(Name(loads[load]))
+            term = replace_args(self.nest.body, lambda k, n=names: n[k])  # type: ignore[misc]
+            if skip and not mask_loads:
+                term = MaskFirst(term, self.tiling.lanes, skip)
+            sums.append(Set(element.name, call("add", Name(element.name), term)))
+            lets = [*inner.take_pending(), *lets]
+        return [*lets, *sums]
+
+    def _at(self, scope: Scope, element: Element) -> Scope:
+        """The scope of one element: tiled indices and the vector index moved by its offsets."""
+        inner = scope.child()
+        for k, offset in element.offsets:
+            inner.values[k] = inner.values[k] + offset
+        if self.across:
+            vector = self.tiling.vector
+            inner.values[vector] = inner.values[vector] + element.unroll * self.tiling.lanes
+        return inner
+
+    def _vector_load(self, scope: Scope, address: Address) -> Load:
+        load = scope.load(address)
+        if address.strides[self.tiling.vector] == 1:
+            return Load(load.buffer, load.index, self.tiling.lanes)
+        return load
+
+    # --- Results ---
+
+    def _finish(self, scope: Scope) -> list[Stmt]:
+        return [s for e in self.elements for s in self._finish_element(self._at(scope, e), e)]
+
+    def _finish_element(self, scope: Scope, element: Element) -> Iterator[Stmt]:
+        lanes = self.tiling.lanes
+        if not self.across:
+            yield from finish_store(self.nest, self.buffer, scope, LaneSum(element.name, lanes))
+            return
+        where = scope.index(self.nest.out)
+        if self._finish_is_vector():
+            value = self._vector_finish(scope, Name(element.name))
+            yield Store(self.buffer, where, value, lanes)
+            return
+        yield Store(self.buffer, where, Name(element.name), lanes)
+        yield For("lane", integer(0), integer(lanes), tuple(self._lane_finish(scope)))
+
+    def _finish_is_vector(self) -> bool:
+        finish, count = self.nest.finish, len(self.nest.finish_operands)
+        return finish is None or vectorizable(finish, [self.dtype] * (1 + count))
+
+    def _vector_finish(self, scope: Scope, reduced: Scalar) -> Scalar:
+        if self.nest.finish is None:
+            return reduced
+        operands = self.nest.finish_operands
+        return replace_args(
+            self.nest.finish,
+            lambda k: reduced if k == 0 else self._vector_load(scope, operands[k - 1]),
+        )
+
+    def _lane_finish(self, scope: Scope) -> list[Stmt]:
+        """Finishes the lanes of a vector that has been stored, one by one and in place."""
+        lane = scope.child()
+        vector = self.tiling.vector
+        lane.values[vector] = lane.values[vector] + variable("lane")
+        where: Linear = lane.index(self.nest.out)
+        value = finish_value(self.nest, lane, Load(self.buffer, where))
+        return [*lane.take_pending(), Store(self.buffer, where, value)]
+
+
+def tiled_statements(
+    nest: Nest, tiling: Tiling, dtype: str, buffer: str, buffers: dict[int, str]
+) -> list[Stmt]:
+    """The statements of a sum that `choose_tiling` gave a tiling."""
+    return TiledSum(nest, tiling, dtype, buffer, buffers).statements()

@@ -1,0 +1,191 @@
+"""Which nodes share a kernel.
+
+    Copy      a leaf or a value that must also appear elsewhere
+    Check     the integers of a tensor against their range
+    Cluster   elementwise nodes over one domain: one loop, intermediate values in registers
+    Extremum  a maximum (minimum) and its argmax (argmin): one scan, two results
+    Formula   any other node: its pieces one after the other
+
+Clustering is what makes a scalar model one straight-line function, and a chain of activations
+one pass over memory. A node joins the cluster of an operand or of a sibling that reads the same
+operand, unless a path through a node outside would then lead back into the cluster.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import networkx as nx
+
+from autodiffc.graph.affine import identity
+from autodiffc.graph.comprehension import Comprehension, inputs_used
+from autodiffc.graph.node import Node
+
+ALIASES = ("reshape", "stop_gradient", "check_index")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes computed by one kernel, operands before users."""
+
+    kind: str
+    nodes: tuple[Node, ...]
+
+
+# names that the statements of kernels use themselves, and C's own
+RESERVED = frozenset(
+    ["acc", "best", "at", "v", "wins", "lane", "value", "team", "threads", "int", "long", "float", "double", "short", "char", "void", "for", "if", "else", "while", "do", "switch", "case", "default", "break", "continue", "return", "goto", "auto", "const", "volatile", "static", "extern", "register", "signed", "unsigned", "struct", "union", "enum", "typedef", "sizeof", "inline", "restrict", "i"]
+)
+
+
+def identifier(node: Node) -> str:
+    """A C identifier for a node's buffer: its name, else the operation it came from."""
+    text = re.sub(r"\W+", "_", node.name or node.label or node.op).strip("_")
+    return f"{text}_" if text in RESERVED or not text or text[0].isdigit() else text
+
+
+def arguments(group: Group, results: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes whose buffers a kernel is given: what it reads, then its results."""
+    inside = set(group.nodes)
+    reads: dict[Node, None] = {}
+    for node in group.nodes:
+        positions = {k for piece in node.pieces for k in inputs_used(piece)}
+        for k, operand in enumerate(node.inputs):
+            if operand not in inside and (k in positions or node.op == "check_index"):
+                reads.setdefault(storage(operand))
+    return (*reads, *results)
+
+
+def storage(node: Node) -> Node:
+    """The node whose buffer holds the value: reshapes and checks are views of their input."""
+    while node.op in ALIASES:
+        node = node.inputs[0]
+    return node
+
+
+def is_elementwise(node: Node) -> bool:
+    """One unguarded `set` piece in output order: a candidate for a cluster."""
+    return node.op == "compute" and len(node.pieces) == 1 and node.formula.is_elementwise
+
+
+def group_nodes(order: Sequence[Node], phase: Callable[[Node], int]) -> list[Group]:
+    """Kernels in an order in which they can run; nodes of different phases never share one."""
+    clusters = _Clusters(phase)
+    for node in order:
+        clusters.add(node)
+    return clusters.groups()
+
+
+class _Clusters:
+    """Nodes put into clusters one by one; ancestor sets are bit masks over the order."""
+
+    def __init__(self, phase: Callable[[Node], int]) -> None:
+        self._phase = phase
+        self._members: list[list[Node]] = []
+        self._home: dict[Node, int] = {}
+        self._above: dict[Node, int] = {}  # ancestors and the node itself, as bits
+        self._bit: dict[Node, int] = {}
+        self._mask: list[int] = []  # the members of a cluster, as bits
+        self._readers: dict[Node, list[int]] = {}  # clusters that read a node
+
+    def add(self, node: Node) -> None:
+        self._bit[node] = 1 << len(self._bit)
+        self._above[node] = self._bit[node]
+        for operand in node.inputs:
+            self._above[node] |= self._above[operand]
+        if node.op != "compute" and node.op != "check_index":
+            return
+        for home in self._candidates(node):
+            if self._fits(node, home):
+                return self._join(node, home)
+        self._members.append([])
+        self._mask.append(0)
+        self._join(node, len(self._members) - 1)
+
+    def _join(self, node: Node, home: int) -> None:
+        self._members[home].append(node)
+        self._mask[home] |= self._bit[node]
+        self._home[node] = home
+        for operand in node.inputs:
+            self._readers.setdefault(storage(operand), []).append(home)
+
+    def _candidates(self, node: Node) -> Iterable[int]:
+        """Clusters of operands, then of siblings; the latest first."""
+        operands = [self._home[i] for i in node.inputs if i in self._home]
+        siblings = [h for i in node.inputs for h in self._readers.get(storage(i), [])]
+        return sorted({*operands, *siblings}, reverse=True)
+
+    def _fits(self, node: Node, home: int) -> bool:
+        first = self._members[home][0]
+        if first.op != "compute" or node.op != "compute":
+            return False
+        if self._phase(first) != self._phase(node) or self._leads_back(node, home):
+            return False
+        if is_elementwise(node) and is_elementwise(first):
+            return node.shape == first.shape and self._reads_in_place(node, home)
+        return len(self._members[home]) == 1 and _are_twins(first, node)
+
+    def _leads_back(self, node: Node, home: int) -> bool:
+        """Whether an operand outside the cluster depends on a member of it."""
+        outside = [i for i in node.inputs if self._home.get(i) != home]
+        return any(self._above[i] & self._mask[home] for i in outside)
+
+    def _reads_in_place(self, node: Node, home: int) -> bool:
+        same = identity(len(node.shape))
+        return all(
+            a.rows == same
+            for a in node.formula.operands
+            if self._home.get(node.inputs[a.operand]) == home
+        )
+
+    def groups(self) -> list[Group]:
+        """The clusters in topological order of the graph they form, earliest first."""
+        network: nx.DiGraph = nx.DiGraph()
+        network.add_nodes_from(range(len(self._members)))
+        for home, members in enumerate(self._members):
+            for node in members:
+                for source in _computed_behind(node, self._home):
+                    if self._home[source] != home:
+                        network.add_edge(self._home[source], home)
+        order = nx.lexicographical_topological_sort(network, key=lambda home: home)
+        return [Group(_kind(self._members[h]), tuple(self._members[h])) for h in order]
+
+
+def _computed_behind(node: Node, home: dict[Node, int]) -> list[Node]:
+    """The nodes with a kernel that a node's operands stand on, views and checks looked through."""
+    found, stack = [], list(node.inputs)
+    while stack:
+        operand = stack.pop()
+        if operand in home:
+            found.append(operand)
+        if operand.op in ALIASES:
+            stack += operand.inputs
+    return found
+
+
+def _are_twins(a: Node, b: Node) -> bool:
+    """An extremum and its position over the same points."""
+    if a.inputs != b.inputs or len(a.pieces) != 1 or len(b.pieces) != 1:
+        return False
+    pair = {a.formula.combine, b.formula.combine}
+    if pair not in ({"max", "argmax"}, {"min", "argmin"}):
+        return False
+    return _without_result(a.formula) == _without_result(b.formula)
+
+
+def _without_result(formula: Comprehension) -> Comprehension:
+    return replace(formula, combine="set", finish=None, finish_operands=())
+
+
+def _kind(members: Sequence[Node]) -> str:
+    first = members[0]
+    if first.op == "check_index":
+        return "check"
+    if is_elementwise(first):
+        return "cluster"
+    return "extremum" if first.formula.combine in EXTREMA else "formula"
+
+
+EXTREMA = ("max", "min", "argmax", "argmin")

@@ -1,0 +1,358 @@
+"""The plan of one entry graph: which kernels run, in which order, on which memory.
+
+A *slot* says where a value lives: a caller's array, a place in the parameter, state or gradient
+buffer, the arena, or a constant of the module. A *call* is one kernel with a slot for each of its
+parameters, or a copy; `wanted_by` names the graph outputs that need it, so that an entry point can
+leave out what nobody asked for.
+
+Values that leave the graph are written where they belong by the kernel that computes them, if that
+is safe: the destination is always there, nobody else reads the value, and, for parameters and
+states updated in place, everyone else has read the old value before. Otherwise they are copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from autodiffc.graph.affine import identity
+from autodiffc.graph.dag import Graph, ancestors
+from autodiffc.graph.extents import ExtentLike, defaults, product, substitute
+from autodiffc.graph.node import LEAVES, Node
+from autodiffc.schedule.arena import Life, pack
+from autodiffc.schedule.kernels import Group, arguments, group_nodes, identifier, storage
+from autodiffc.schedule.program import GENERAL, GRADIENT, NEXT, OUTPUT, PARAM, split_key
+
+ITEM_BYTES = {"bool": 1, "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+FOREVER = 1 << 40
+HEADER_BYTES = 64  # the workspace begins with a mark that says what it holds
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a value lives. `kind` is arena, input, param, state, constant, output or gradient."""
+
+    kind: str
+    name: str
+    dtype: str
+    offset: int = 0  # bytes in the arena
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel, or (with `group` None) a copy from the second slot to the first.
+
+    `results` are the members of the group whose values are stored; they are the last of the
+    kernel's arguments, to which `slots` correspond.
+    """
+
+    group: Group | None
+    results: tuple[Node, ...]
+    slots: tuple[Slot, ...]
+    wanted_by: frozenset[str]
+    phase: int
+    size: ExtentLike = 0  # elements, of a copy
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The calls of one graph; `needs` maps each leaf to the outputs that read it."""
+
+    calls: tuple[Call, ...]
+    arena_bytes: int
+    arena: Mapping[str, tuple[int, int]]  # name -> (offset, bytes)
+    needs: Mapping[Node, frozenset[str]]
+
+
+class Planner:
+    """Builds the plan of one graph; `largest` gives every open dim its greatest value."""
+
+    def __init__(self, graph: Graph, largest: Mapping[str, int]) -> None:
+        self.graph, self.largest = graph, largest
+        self.keys = dict(graph.outputs)
+        self.wanted = _wanted(graph)
+        forward = [n for k, n in self.keys.items() if split_key(k)[0] in (OUTPUT, NEXT, PARAM)]
+        self.forward = set(ancestors(forward))
+        self.groups = _checks_first(group_nodes(graph.order, self.phase))
+        self.group_of = {n: g for g in self.groups for n in g.nodes}
+        self.readers = self._readers()
+
+    def phase(self, node: Node) -> int:
+        """0 for what outputs and updates need, 1 for what only gradients need."""
+        return 0 if node in self.forward else 1
+
+    def _readers(self) -> dict[Node, list[Group]]:
+        found: dict[Node, list[Group]] = {}
+        for group in self.groups:
+            for node in group.nodes:
+                for operand in node.inputs:
+                    home = found.setdefault(storage(operand), [])
+                    if group not in home:
+                        home.append(group)
+        return found
+
+    def _stored(self, group: Group) -> list[Node]:
+        """The members whose values other groups or the caller need."""
+        homes = {storage(n) for n in self.keys.values()}
+        return [
+            n
+            for n in group.nodes
+            if n.op == "compute"
+            and (n in homes or any(g is not group for g in self.readers.get(n, [])))
+        ]
+
+    # --- Destinations ---
+
+    def _destinations(self) -> dict[Node, list[str]]:
+        found: dict[Node, list[str]] = {}
+        for name, node in self.keys.items():
+            found.setdefault(storage(node), []).append(name)
+        return found
+
+    def direct(self, groups: Sequence[Group]) -> dict[Node, Slot]:
+        """Values that their kernel may write straight to where the caller wants them."""
+        chosen: dict[Node, Slot] = {}
+        for node, names in self._destinations().items():
+            group = self.group_of.get(node)
+            slots = {_destination(name, node) for name in names}
+            if group is None or len(slots) != 1 or self._read_outside(node, group):
+                continue
+            (slot,) = slots
+            alone = len(self._stored(group)) == 1
+            if slot.kind in ("param", "state"):
+                if self._in_place(node, group, slot, groups):
+                    chosen[node] = slot
+            elif alone or (slot.kind == "gradient" and slot.name in self._param_names()):
+                chosen[node] = slot
+        return chosen
+
+    def _read_outside(self, node: Node, group: Group) -> bool:
+        return any(g is not group for g in self.readers.get(node, []))
+
+    def _param_names(self) -> set[str]:
+        return {str(n.name) for n in self.graph.leaves("param")}
+
+    def _in_place(self, node: Node, group: Group, slot: Slot, groups: Sequence[Group]) -> bool:
+        """Whether a leaf may be overwritten by this kernel: its last reader, element by element."""
+        leaf = next(
+            (n for n in self.graph.order if n.op == slot.kind and n.name == slot.name), None
+        )
+        if leaf is None:
+            return group.kind == "cluster" or len(group.nodes) == 1
+        if group.kind != "cluster":
+            return False
+        later = groups[groups.index(group) + 1 :]
+        if any(g in later for g in self.readers.get(leaf, [])):
+            return False
+        same = identity(len(node.shape))
+        return leaf.shape == node.shape and all(
+            a.rows == same
+            for n in group.nodes
+            for a in n.formula.operands
+            if storage(n.inputs[a.operand]) is leaf and n.inputs[a.operand].shape == leaf.shape
+        )
+
+    # --- Putting it together ---
+
+    def plan(self) -> Plan:
+        """Calls, arena and needs."""
+        groups = self._updates_last()
+        direct = self.direct(groups)
+        saved = self._saved_states()
+        slots: dict[Node, Slot] = dict(direct)
+        for leaf in (n for n in self.graph.order if n.op in LEAVES):
+            slots[leaf] = _leaf_slot(leaf)
+        lives = self._lives(groups, direct, saved)
+        names = _unique_names(lives)
+        offsets, total = pack({names[n]: life for n, life in lives.items()})
+        for node in (n for n in lives if "cotangent" not in n.attrs):
+            slots[node] = Slot(
+                "arena", names[node], node.dtype, HEADER_BYTES + offsets[names[node]]
+            )
+        calls = [self._kernel_call(g, slots) for g in groups]
+        calls = self._with_copies(calls, slots, direct)
+        if saved:
+            calls = self._with_saved(calls, saved, slots)
+        arena = {
+            names[n]: (HEADER_BYTES + offsets[names[n]], life.size) for n, life in lives.items()
+        }
+        needs = {n: self.wanted[n] for n in self.graph.order if n.op in LEAVES}
+        return Plan(tuple(calls), HEADER_BYTES + total, arena, needs)
+
+    def _updates_last(self) -> list[Group]:
+        """The same order, but kernels that only overwrite leaves moved to the end of theirs."""
+        homes = {storage(n) for k, n in self.keys.items() if split_key(k)[0] in (PARAM, NEXT)}
+
+        def is_update(group: Group) -> bool:
+            stored = self._stored(group)
+            return bool(stored) and all(
+                n in homes and not self._read_outside(n, group) for n in stored
+            )
+
+        def rank(group: Group) -> tuple[int, bool]:
+            return self.phase(group.nodes[0]), is_update(group)
+
+        return sorted(self.groups, key=rank)
+
+    def _saved_states(self) -> list[Node]:
+        """States that backward reads although forward overwrites them."""
+        written = {split_key(k)[1] for k in self.keys if split_key(k)[0] == NEXT}
+        return [
+            leaf
+            for leaf in self.graph.leaves("state")
+            if any(self.phase(g.nodes[0]) == 1 for g in self.readers.get(leaf, []))
+            and leaf.name in written | {leaf.name}
+        ]
+
+    def _bytes(self, node: Node) -> int:
+        size = defaults(substitute(product(node.shape), self.largest))
+        return size * ITEM_BYTES[node.dtype]
+
+    def _lives(
+        self, groups: Sequence[Group], direct: Mapping[Node, Slot], saved: Sequence[Node]
+    ) -> dict[Node, Life]:
+        position = {id(g): k for k, g in enumerate(groups)}
+        lives: dict[Node, Life] = {}
+        end_of = {
+            0: max((k for k, g in enumerate(groups) if self.phase(g.nodes[0]) == 0), default=0)
+        }
+        end_of[1] = len(groups)
+        homes = {storage(n) for n in self.keys.values()}
+        for group in groups:
+            for node in self._stored(group):
+                if node in direct:
+                    continue
+                start, phase = position[id(group)], self.phase(node)
+                end = start
+                for reader in self.readers.get(node, []):
+                    later = self.phase(reader.nodes[0]) > phase
+                    end = max(end, FOREVER if later else position[id(reader)])
+                if node in homes:
+                    end = max(end, end_of[phase] + 1, *self._copied_at(node, end_of))
+                lives[node] = Life(self._bytes(node), start, end)
+        for leaf in [*saved, *(n for n in self.graph.leaves("input") if "cotangent" in n.attrs)]:
+            lives[leaf] = Life(self._bytes(leaf), -1, FOREVER)
+        return lives
+
+    def _copied_at(self, node: Node, end_of: Mapping[int, int]) -> list[int]:
+        """A forward value that is also a gradient is copied in the backward call."""
+        roles = {split_key(k)[0] for k, n in self.keys.items() if storage(n) is node}
+        late = self.phase(node) == 0 and roles & {GRADIENT, GENERAL}
+        return [FOREVER] if late else [end_of[0]]
+
+    def _kernel_call(self, group: Group, slots: Mapping[Node, Slot]) -> Call:
+        results = tuple(self._stored(group))
+        wanted = frozenset(k for n in group.nodes for k in self.wanted[n])
+        given = tuple(slots[n] for n in arguments(group, results))
+        return Call(group, results, given, wanted, self.phase(group.nodes[0]))
+
+    def _with_copies(
+        self, calls: list[Call], slots: Mapping[Node, Slot], direct: Mapping[Node, Slot]
+    ) -> list[Call]:
+        """Copies of values that could not be written in place, at the end of their phase."""
+        copies: list[Call] = []
+        for name, node in self.keys.items():
+            home = storage(node)
+            if home in direct:
+                continue
+            role, _ = split_key(name)
+            phase = 1 if role in (GRADIENT, GENERAL) else 0
+            pair = (_destination(name, node), slots[home])
+            copies.append(Call(None, (), pair, frozenset([name]), phase, product(node.shape)))
+        updates = [c for c in copies if c.slots[0].kind in ("param", "state")]
+        others = [c for c in copies if c.slots[0].kind not in ("param", "state")]
+        first = [c for c in calls if c.phase == 0]
+        second = [c for c in calls if c.phase == 1]
+        before = [c for c in others if c.phase == 0]
+        after = [c for c in others if c.phase == 1]
+        return [*_outputs_before_updates(first, before), *updates, *second, *after]
+
+    def _with_saved(
+        self, calls: list[Call], saved: Sequence[Node], slots: Mapping[Node, Slot]
+    ) -> list[Call]:
+        """Copies of old states at the start of forward, for backward to read."""
+        copies = []
+        swap: dict[Slot, Slot] = {}
+        for leaf in saved:
+            arena = slots[leaf]
+            original = _leaf_slot(leaf)
+            swap[original] = arena
+            copies.append(
+                Call(None, (), (arena, original), self.wanted[leaf], 0, product(leaf.shape))
+            )
+        moved = [
+            c if c.phase == 0 else replace(c, slots=tuple(swap.get(s, s) for s in c.slots))
+            for c in calls
+        ]
+        restored = [
+            replace(c, slots=tuple(_original(s, swap) for s in c.slots)) if c.phase == 0 else c
+            for c in moved
+        ]
+        return [*copies, *restored]
+
+
+def _original(slot: Slot, swap: Mapping[Slot, Slot]) -> Slot:
+    """Forward kernels read the state itself, not the copy kept for backward."""
+    return next((old for old, new in swap.items() if new == slot), slot)
+
+
+def _outputs_before_updates(calls: list[Call], copies: list[Call]) -> list[Call]:
+    """Outputs that are leaves are copied before an update overwrites the leaf."""
+    cut = next((k for k, c in enumerate(calls) if _overwrites(c)), len(calls))
+    early = [c for c in copies if c.slots[1].kind in ("param", "state")]
+    late = [c for c in copies if c.slots[1].kind not in ("param", "state")]
+    return [*calls[:cut], *early, *calls[cut:], *late]
+
+
+def _overwrites(call: Call) -> bool:
+    written = call.slots[len(call.slots) - len(call.results) :]
+    return any(s.kind in ("param", "state") for s in written)
+
+
+def _wanted(graph: Graph) -> dict[Node, frozenset[str]]:
+    """For each node the outputs that need it."""
+    found: dict[Node, set[str]] = {n: set() for n in graph.order}
+    for name, node in graph.outputs.items():
+        found[node].add(name)
+    for node in reversed(graph.order):
+        for operand in node.inputs:
+            found[operand] |= found[node]
+    return {n: frozenset(k) for n, k in found.items()}
+
+
+def _checks_first(groups: Sequence[Group]) -> list[Group]:
+    """Index checks, and what they need, before everything else: they come before any write."""
+    checks = [n for g in groups if g.kind == "check" for n in g.nodes]
+    early = set(ancestors(checks))
+    return sorted(groups, key=lambda g: not any(n in early for n in g.nodes))
+
+
+def _leaf_slot(leaf: Node) -> Slot:
+    if leaf.op == "constant":
+        return Slot("constant", str(leaf.serial), leaf.dtype)
+    return Slot(leaf.op, str(leaf.name), leaf.dtype)
+
+
+def _destination(name: str, node: Node) -> Slot:
+    role, target = split_key(name)
+    kind = {
+        OUTPUT: "output",
+        NEXT: "state",
+        PARAM: "param",
+        GRADIENT: "gradient",
+        GENERAL: "gradient",
+    }
+    return Slot(kind[role], target, node.dtype)
+
+
+def _unique_names(nodes: Iterable[Node]) -> dict[Node, str]:
+    names: dict[Node, str] = {}
+    taken: set[str] = set()
+    for node in nodes:
+        base = identifier(node)
+        name, count = base, 2
+        while name in taken:
+            name, count = f"{base}_{count}", count + 1
+        taken.add(name)
+        names[node] = name
+    return names

@@ -1,0 +1,199 @@
+"""How a sum of products runs: the vector index, the register tile, and what they are expected to cost.
+
+Two forms, told apart by where the vector index lies:
+
+    across   the vector index is kept: lanes are neighbouring results, operands are contiguous in
+             it or constant (a broadcast). The last block is moved back so that it ends with the
+             extent: a few results are computed twice, with the same bits, and no tail is needed.
+    along    the vector index is reduced: lanes are partial sums of one result, added at the end.
+             The last block is moved back too, and what was summed already is masked to zero.
+
+A register tile gives further kept indices several values at once, so that each element loaded
+feeds several multiply-adds. Tiles that do not divide their extent are moved back like vectors.
+The cost is a model of loads per multiply-add, latency and waste; see `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autodiffc.graph.scalars import Arg, Call, Cast, Const, Scalar, walk
+from autodiffc.schedule.nest import Address, Nest
+from autodiffc.targets import Target
+
+VECTOR_FUNCTIONS = frozenset(["add", "sub", "mul", "div", "neg", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"])
+SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+LATENCY = 8  # multiply-adds in flight that keep both units busy
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The choice for one nest: `tiles` are (kept index, size), the vector index not among them."""
+
+    form: str
+    vector: int
+    lanes: int
+    unroll: int
+    tiles: tuple[tuple[int, int], ...]
+    cost: float
+
+    def size(self, index: int) -> int:
+        return dict(self.tiles).get(index, 1)
+
+
+def choose_tiling(nest: Nest, dtypes: list[str], target: Target) -> Tiling | None:
+    """The cheapest tiling of a `sum` nest, or None where it is better left to plain loops."""
+    if nest.combine != "sum" or not vectorizable(nest.body, dtypes):
+        return None
+    item = 8 if dtypes[0] == "float64" else 4
+    registers = target.registers - target.registers // 8
+    found = [
+        tiling
+        for vector in range(len(nest.extents))
+        if (lanes := _lanes(nest, vector, target.lanes(item))) >= 4 // (item // 4)
+        for tiling in _tilings(nest, vector, lanes, registers)
+    ]
+    return min(found, key=lambda t: t.cost, default=None)
+
+
+def vectorizable(body: Scalar, dtypes: list[str]) -> bool:
+    """Whether a body works on vectors: floats of one type, arithmetic and selections."""
+    if not dtypes or len(set(dtypes)) != 1 or dtypes[0] not in ("float32", "float64"):
+        return False
+    return all(
+        isinstance(s, Arg)
+        or (isinstance(s, Const) and s.dtype == dtypes[0])
+        or (isinstance(s, Call) and s.function in VECTOR_FUNCTIONS)
+        for s in walk(body)
+    ) and not isinstance(body, Cast)
+
+
+def _lanes(nest: Nest, vector: int, widest: int) -> int:
+    """The widest vector that fits the index, 0 where it cannot be one."""
+    extent = nest.extents[vector]
+    if not isinstance(extent, int) or nest.guarded(vector):
+        return 0
+    across = vector in nest.kept
+    if across and nest.out.strides[vector] != 1:
+        return 0
+    operands = (*nest.operands, *(nest.finish_operands if across else ()))
+    if any(a.strides[vector] not in (0, 1) for a in operands):
+        return 0
+    if any(x.uses(vector) for a in nest.addresses for _, x in a.indirect):
+        return 0
+    if not any(a.strides[vector] == 1 for a in nest.operands):
+        return 0
+    lanes = widest
+    while lanes > extent:
+        lanes //= 2
+    return lanes
+
+
+def _tilings(nest: Nest, vector: int, lanes: int, registers: int) -> Iterator[Tiling]:
+    form = "across" if vector in nest.kept else "along"
+    extent = nest.extents[vector]
+    assert isinstance(extent, int)
+    unrolls = [u for u in (1, 2, 3, 4) if u * lanes <= extent] if form == "across" else [1]
+    for unroll in unrolls:
+        for tiles in _tiles(nest, vector, (registers - 2) // unroll):
+            cost = _cost(nest, form, vector, lanes, unroll, tiles)
+            yield Tiling(form, vector, lanes, unroll, tiles, cost)
+
+
+def _tiles(nest: Nest, vector: int, limit: int) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Register tiles over at most two kept indices, within `limit` accumulators."""
+    free = [k for k in nest.kept if k != vector and tileable(nest, k)]
+    yield ()
+    for k in free:
+        for size in _sizes(nest, k, limit):
+            yield ((k, size),)
+    for a, b in itertools.combinations(free, 2):
+        for size in _sizes(nest, a, limit):
+            for other in _sizes(nest, b, limit // size):
+                yield ((a, size), (b, other))
+
+
+def tileable(nest: Nest, index: int) -> bool:
+    """An index may have several values at once if no guard or indirection depends on it."""
+    return (
+        isinstance(nest.extents[index], int)
+        and not nest.guarded(index)
+        and not any(x.uses(index) for a in nest.addresses for _, x in a.indirect)
+    )
+
+
+def _sizes(nest: Nest, index: int, limit: int) -> list[int]:
+    extent = nest.extents[index]
+    assert isinstance(extent, int)
+    return [s for s in SIZES[1:] if s <= min(extent, limit)]
+
+
+def _cost(
+    nest: Nest,
+    form: str,
+    vector: int,
+    lanes: int,
+    unroll: int,
+    tiles: tuple[tuple[int, int], ...],
+) -> float:
+    """Expected time per point of the domain, in units of one vector multiply-add."""
+    accumulators = float(unroll)
+    for _, size in tiles:
+        accumulators *= size
+    loads = sum(_loads(a, vector, unroll, tiles) for a in nest.operands) / accumulators
+    extent = nest.extents[vector]
+    assert isinstance(extent, int)
+    blocks = -(-extent // (lanes * unroll)) * unroll
+    waste = blocks / extent
+    for index, size in tiles:
+        whole = nest.extents[index]
+        assert isinstance(whole, int)
+        waste *= -(-whole // size) * size / whole
+    latency = max(1.0, LATENCY / accumulators)
+    per_point = waste * (max(latency, 1.15 * loads) + 0.15 * loads)
+    return per_point + _overhead(nest, form, lanes, accumulators)
+
+
+def _overhead(nest: Nest, form: str, lanes: int, accumulators: float) -> float:
+    """What each result costs beyond its multiply-adds, spread over the points it sums."""
+    points = 1.0
+    for k in nest.reduced:
+        extent = nest.extents[k]
+        points *= extent if isinstance(extent, int) else 64
+    store = 2.0 / lanes if form == "across" else 2.0 + lanes.bit_length() * 1.5
+    return (store + 4.0 / accumulators) / max(points, 1.0)
+
+
+def _loads(address: Address, vector: int, unroll: int, tiles: tuple[tuple[int, int], ...]) -> float:
+    """Loads of one operand for a whole tile; a broadcast costs little beside a multiply-add."""
+    count = 1.0
+    for index, size in tiles:
+        if address.strides[index] != 0:
+            count *= size
+    return count * unroll if address.strides[vector] == 1 else count * 0.6
+
+
+def zero_preserving(nest: Nest, vector: int) -> bool:
+    """Whether the body is zero when the operands contiguous in `vector` are zero.
+
+    True of a product with such an operand as a factor, the others being constant along the
+    vector; then masking that operand masks the term. Every contiguous operand is masked, so that
+    infinities in lanes already summed meet no zero.
+    """
+    return _is_zero(nest.body, {k for k, a in enumerate(nest.operands) if a.strides[vector] == 1})
+
+
+def _is_zero(body: Scalar, zeros: set[int]) -> bool:
+    if isinstance(body, Arg):
+        return body.position in zeros
+    if isinstance(body, Const):
+        return body.value == 0
+    if not isinstance(body, Call):
+        return False
+    if body.function == "mul":
+        return all(_is_zero(a, zeros) for a in body.args)
+    if body.function == "where":
+        return all(_is_zero(a, zeros) for a in body.args[1:])
+    return body.function in ("neg", "add", "sub") and all(_is_zero(a, zeros) for a in body.args)
