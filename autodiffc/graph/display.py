@@ -1,0 +1,325 @@
+r"""Formulas as a reader writes them: index notation in one line of text, or in LaTeX.
+
+    formula_text(node)    y[n,o,i] = sum over c,p of w[o,c,p]*x[n,c,i+p-1]
+    formula_latex(node)   y[n,o,i] = \sum_{c,p} w[o,c,p] \cdot x[n,c,i+p-1]
+
+A `Writer` walks bodies and addresses and sets parentheses where the reader needs them and nowhere
+else; how things look is a `Notation`'s business. Function formats come from the stanzas of
+`ops/functions.py`.
+
+Text stays within ASCII and on one line, without backslashes and without `*/`, since generated C
+carries it in comments (names are the caller's).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from autodiffc.graph.affine import Affine
+from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect, Row
+from autodiffc.graph.extents import ExtentLike, shape_text
+from autodiffc.graph.functions import FUNCTIONS
+from autodiffc.graph.node import LEAVES, Node
+from autodiffc.graph.notations import (
+    ATOM,
+    LATEX,
+    LOOSE,
+    NEGATION,
+    NOT,
+    NOT_ASSOCIATIVE,
+    PRODUCT,
+    SUM,
+    TEXT,
+    Form,
+    Notation,
+    Written,
+)
+from autodiffc.graph.scalars import Arg, Call, Cast, Const, Index, Scalar, Size, rewrite
+from autodiffc.graph.types import is_float
+
+NameOf = Callable[[Node], str]
+
+# --- The writer ---
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the formulas of nodes in one notation."""
+
+    notation: Notation
+    name_of: NameOf
+
+    def node(self, node: Node) -> list[str]:
+        """A node's value, one string a formula."""
+        if node.op == "compute":
+            return [self.formula(node, piece) for piece in node.pieces]
+        return [f"{self.notation.name(self.name_of(node))} = {self._other(node)}"]
+
+    def formula(self, node: Node, piece: Comprehension) -> str:
+        """`y[i,j] = …`, or `dx[2*i+p] += …` where points meet at scattered elements."""
+        scattered = piece.combine != "set" and not _is_plain(piece.out)
+        return self.assignment(node, piece, scattered=scattered)
+
+    def assignment(self, node: Node, piece: Comprehension, *, scattered: bool) -> str:
+        """The formula as a reduction, or as the update of one element by one point."""
+        write = self.notation
+        out = self.element(node, piece.out, piece, node.inputs).text
+        sign = write.update(piece.combine) if scattered else write.assign
+        if scattered or piece.combine == "set" or not piece.reduced:
+            value = self.body(piece, node.inputs)
+            text = f"{out} {sign} {self._finished(piece, node.inputs, value).text}"
+            return write.guarded(text, self.conditions(piece.domain))
+        value = self.reduction(piece, node.inputs)
+        return f"{out} {sign} {self._finished(piece, node.inputs, value).text}"
+
+    def reduction(self, piece: Comprehension, inputs: Sequence[Node]) -> Written:
+        """The reduced value, guards included, before `finish`."""
+        indices = [self.notation.index(index_names(piece.domain)[k]) for k in piece.reduced]
+        body = self._enclosed(self.body(piece, inputs), PRODUCT)
+        text = self.notation.reduction(piece.combine, indices, self.conditions(piece.domain), body)
+        return Written(text, SUM)
+
+    def body(self, piece: Comprehension, inputs: Sequence[Node]) -> Written:
+        args = [self.access(a, piece, inputs) for a in piece.operands]
+        return self.scalar(piece.body, args, index_names(piece.domain))
+
+    def _finished(self, piece: Comprehension, inputs: Sequence[Node], value: Written) -> Written:
+        if piece.finish is None:
+            return value
+        rest = [self.access(a, piece, inputs) for a in piece.finish_operands]
+        return self.scalar(piece.finish, [value, *rest], index_names(piece.domain))
+
+    # --- addresses ---
+
+    def access(self, access: Access, piece: Comprehension, inputs: Sequence[Node]) -> Written:
+        return self.element(inputs[access.operand], access.rows, piece, inputs)
+
+    def element(
+        self, node: Node, rows: Sequence[Row], piece: Comprehension, inputs: Sequence[Node]
+    ) -> Written:
+        names = index_names(piece.domain)
+        subscripts = [self._row(row, names, inputs) for row in rows]
+        return self.notation.element(self.name_of(node), subscripts)
+
+    def _row(self, row: Row, names: Sequence[str], inputs: Sequence[Node]) -> str:
+        if not isinstance(row, Indirect):
+            return self.notation.affine(row, names)
+        subscripts = [self.notation.affine(a, names) for a in row.rows]
+        return self.notation.element(self.name_of(inputs[row.operand]), subscripts).text
+
+    def conditions(self, domain: Domain) -> list[str]:
+        """The guards as inequalities; a pair that bounds one expression as `0 <= i+p-2 < 28`."""
+        names = index_names(domain)
+        found: list[str] = []
+        guards = list(domain.guards)
+        while guards:
+            guard = guards.pop(0)
+            partner = next((g for g in guards if _opposite(guard, g)), None)
+            if partner is None:
+                found.append(self._inequality(guard, names))
+                continue
+            guards.remove(partner)
+            found.append(self._range(guard, partner, names))
+        return found
+
+    def _range(self, guard: Affine, partner: Affine, names: Sequence[str]) -> str:
+        rising, falling = (guard, partner) if _rises(guard) else (partner, guard)
+        write = self.notation
+        low = write.condition("0", "<=", write.affine(rising, names))
+        return write.condition(low, "<", write.extent(rising.constant + falling.constant + 1))
+
+    def _inequality(self, guard: Affine, names: Sequence[str]) -> str:
+        """`guard >= 0` with every term on the side where it is positive."""
+        left = Affine(tuple(max(c, 0) for c in guard.coefficients))
+        right = Affine(tuple(max(-c, 0) for c in guard.coefficients))
+        constant = guard.constant
+        write = self.notation
+        if left.is_constant:
+            return write.condition(write.affine(right, names), "<", write.extent(constant + 1))
+        if constant == -1:
+            return write.condition(write.affine(left, names), ">", write.affine(right, names))
+        if _is_positive(constant):
+            left = left + constant
+        else:
+            right = right + (-constant)
+        return write.condition(write.affine(left, names), ">=", write.affine(right, names))
+
+    # --- bodies ---
+
+    def scalar(self, body: Scalar, args: Sequence[Written], names: Sequence[str]) -> Written:
+        """A body whose accesses and indices are already written."""
+        return self._scalar(rewrite(body, tidy), args, names)
+
+    def _scalar(self, body: Scalar, args: Sequence[Written], names: Sequence[str]) -> Written:
+        write = self.notation
+        if isinstance(body, Arg):
+            return args[body.position]
+        if isinstance(body, Index):
+            return Written(write.index(names[body.position]))
+        if isinstance(body, Const):
+            return _signed(write.number(body.value), body.value)
+        if isinstance(body, Size):
+            return Written(write.extent(body.extent), _extent_binds(body.extent))
+        if isinstance(body, Cast):
+            return Written(write.cast(body.dtype, self._scalar(body.x, args, names).text))
+        assert isinstance(body, Call)
+        form = self._form(body.function)
+        parts = [self._scalar(a, args, names) for a in body.args]
+        needs = [self._needs(body, form, k) for k in range(len(parts))]
+        texts = [self._enclosed(p, n) for p, n in zip(parts, needs, strict=True)]
+        return Written(write.function(body.function, texts), form.binds)
+
+    def _form(self, name: str) -> Form:
+        known = self.notation.forms.get(name)
+        if known is not None:
+            return known
+        function = FUNCTIONS[name]
+        infix = self.notation.function(name, ["?"] * function.arity)
+        if infix.startswith("?") or infix.endswith("?"):  # a format nobody listed: play safe
+            return Form(LOOSE, (ATOM,) * function.arity)
+        return Form(ATOM, (LOOSE,) * function.arity)
+
+    def _needs(self, body: Call, form: Form, k: int) -> int:
+        """What argument k must bind like: a*(b % c) keeps its parentheses."""
+        arg = body.args[k]
+        if body.function == "mul" and k == 1 and isinstance(arg, Call):
+            return NOT if arg.function in NOT_ASSOCIATIVE else form.needs[k]
+        return form.needs[k]
+
+    def _enclosed(self, part: Written, needed: int) -> str:
+        return part.text if part.binds >= needed else self.notation.group(part.text)
+
+    # --- nodes without a formula ---
+
+    def _other(self, node: Node) -> str:
+        write = self.notation
+        if node.op in LEAVES:
+            return write.word(f"{node.op} {node.type}")
+        value = write.name(self.name_of(node.inputs[0]))
+        if node.op == "reshape":
+            return f"{write.word('reshape')}({value}, {write.word(shape_text(node.shape))})"
+        if node.op == "check_index":
+            bound = write.condition(
+                write.condition("0", "<=", value), "<", write.extent(node.attrs["extent"])
+            )
+            return write.guarded(value, [bound])
+        return f"{write.word(node.op)}({value})"
+
+
+def formula_text(node: Node, *, name_of: NameOf) -> str:
+    """A node's formulas in index notation: ASCII, on one line, joined by `; `."""
+    return "; ".join(Writer(TEXT, name_of).node(node))
+
+
+def formula_latex(node: Node, *, name_of: NameOf) -> str:
+    """A node's formulas in LaTeX's math mode."""
+    return r";\quad ".join(Writer(LATEX, name_of).node(node))
+
+
+def body_text(body: Scalar, args: Sequence[str], indices: Sequence[str] = ()) -> str:
+    """A scalar body over operands that are already written, each an element or a name."""
+    return Writer(TEXT, _no_name).scalar(body, [Written(a) for a in args], indices).text
+
+
+def body_latex(body: Scalar, args: Sequence[str], indices: Sequence[str] = ()) -> str:
+    """The same in LaTeX."""
+    return Writer(LATEX, _no_name).scalar(body, [Written(a) for a in args], indices).text
+
+
+def _no_name(node: Node) -> str:
+    raise AssertionError("a body names no nodes")
+
+
+# --- What a reader would write differently ---
+
+
+def tidy(s: Scalar) -> Scalar:
+    """Signs pulled out, conversions of whole numbers to floats left unsaid. For display only."""
+    if isinstance(s, Cast) and is_float(s.dtype) and isinstance(s.x, Index | Size):
+        return s.x
+    if not isinstance(s, Call):
+        return s
+    if s.function == "add":
+        b = _negated(s.args[1])
+        return s if b is None else Call("sub", (s.args[0], b))  # a + -b   -> a - b
+    if s.function == "sub":
+        b = _negated(s.args[1])
+        return s if b is None else Call("add", (s.args[0], b))  # a - -b   -> a + b
+    if s.function in ("mul", "div"):
+        return _signs_first(s)
+    if s.function == "neg" and (inner := _negated(s.args[0])) is not None:
+        return inner  # --a      -> a
+    return s
+
+
+def _signs_first(s: Call) -> Scalar:
+    """a * -b -> -(a*b), -a * b -> -(a*b), -a * -b -> a*b; constants keep their sign at the left."""
+    a, b = s.args
+    if isinstance(a, Const) and a.value == -1 and s.function == "mul":
+        return Call("neg", (b,))
+    minus_b = _negated(b)
+    if minus_b is None:
+        is_negation = isinstance(a, Call) and a.function == "neg"
+        return Call("neg", (Call(s.function, (a.args[0], b)),)) if is_negation else s  # type: ignore[attr-defined]
+    minus_a = _negated(a)
+    if minus_a is not None:
+        return Call(s.function, (minus_a, minus_b))
+    return Call("neg", (Call(s.function, (a, minus_b)),))
+
+
+def _negated(s: Scalar) -> Scalar | None:
+    """`-s` where that reads more simply than `s`."""
+    if isinstance(s, Call) and s.function == "neg":
+        return s.args[0]
+    if isinstance(s, Const) and not isinstance(s.value, bool) and s.value < 0:
+        return Const(-s.value, s.dtype)
+    return None
+
+
+def index_names(domain: Domain) -> tuple[str, ...]:
+    """The domain's index names, made different from each other."""
+    taken: list[str] = []
+    for name in domain.names:
+        candidate, count = name, 1
+        while candidate in taken:
+            candidate, count = f"{name}{count}", count + 1
+        taken.append(candidate)
+    return tuple(taken)
+
+
+def _is_plain(rows: Sequence[Row]) -> bool:
+    """Whether an address names each element by distinct indices and constants alone."""
+    indices: list[int] = []
+    for row in rows:
+        if isinstance(row, Indirect) or (not row.is_constant and row.plain_index is None):
+            return False
+        indices += row.uses
+    return len(set(indices)) == len(indices)
+
+
+def _opposite(a: Affine, b: Affine) -> bool:
+    return a.coefficients == tuple(-c for c in b.coefficients)
+
+
+def _rises(a: Affine) -> bool:
+    return next((c for c in a.coefficients if c), 0) > 0
+
+
+def _is_positive(constant: ExtentLike) -> bool:
+    return constant > 0 if isinstance(constant, int) else not str(constant).startswith("-")
+
+
+def _signed(text: str, value: bool | int | float) -> Written:
+    negative = not isinstance(value, bool) and math.copysign(1.0, value) < 0
+    if r"\cdot" in text:
+        return Written(text, NEGATION if negative else PRODUCT)
+    return Written(text, NEGATION if negative else ATOM)
+
+
+def _extent_binds(extent: ExtentLike) -> int:
+    text = str(extent)
+    if " " in text:
+        return SUM
+    return NEGATION if text.startswith("-") else PRODUCT if "*" in text else ATOM
