@@ -182,10 +182,11 @@ class Writer:
         return Form(ATOM, (LOOSE,) * function.arity)
 
     def _needs(self, body: Call, form: Form, k: int) -> int:
-        """What argument k must bind like: a*(b % c) keeps its parentheses."""
+        """What argument k must bind like: a*(b % c) and -(b % c) keep their parentheses."""
         arg = body.args[k]
-        if body.function == "mul" and k == 1 and isinstance(arg, Call):
-            return NOT if arg.function in NOT_ASSOCIATIVE else form.needs[k]
+        rounds = isinstance(arg, Call) and arg.function in NOT_ASSOCIATIVE
+        if rounds and (body.function, k) in (("mul", 1), ("neg", 0)):
+            return NOT
         return form.needs[k]
 
     def _enclosed(self, part: Written, needed: int) -> str:
