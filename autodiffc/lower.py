@@ -1,0 +1,196 @@
+"""From a model to C: the list of steps, to be read aloud.
+
+Every step is a function from one stage's value to the next one's; `stages` shows all of them in
+between, which is how `autodiffc inspect` and the tests look inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from autodiffc.emit.layout import Layout
+from autodiffc.emit.module import Emitted, emit_program
+from autodiffc.errors import ArgumentError
+from autodiffc.graph.dag import Graph
+from autodiffc.graph.node import Node
+from autodiffc.passes.specialize import specialize
+from autodiffc.schedule.plan import Plan, Planner
+from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
+from autodiffc.targets import Target, get_target
+
+Pass = Callable[[Graph], Graph]
+DimChoice = int | tuple[int, int]
+
+# Each can be left out; the results stay the same.
+PASSES: tuple[tuple[str, Pass], ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a build decides: types, sizes, the target, the threads, the passes."""
+
+    dims: Mapping[str, DimChoice] | None = None
+    dtype: str = "float32"
+    target: str = "native"
+    threads: int | None = None
+    prefix: str | None = None
+    without: Sequence[str] = ()  # names of passes to leave out
+
+
+def lower(
+    model: object,
+    *,
+    dims: Mapping[str, DimChoice] | None = None,
+    dtype: str = "float32",
+    target: str = "native",
+    threads: int | None = None,
+    prefix: str | None = None,
+    without: Sequence[str] = (),
+) -> Emitted:
+    """The C module of a model."""
+    from autodiffc import __version__
+
+    options = Options(dims, dtype, target, threads, prefix, without)
+    program = build_program(model)  # type: ignore[arg-type]
+    sizes = Sizes.of(program, model, options)
+    program = specialized(program, sizes, options)
+    program = optimized(program, options)
+    plans = planned(program, sizes)
+    layout = laid_out(program, sizes, options)
+    return emit_program(layout, plans, get_target(target), describe, __version__)
+
+
+# --- Sizes ---
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The dims of a build: fixed ones, and the ranges of those that stay open."""
+
+    fixed: Mapping[str, int]
+    ranges: Mapping[str, tuple[int, int]]
+    defaults: Mapping[str, int]
+
+    @classmethod
+    def of(cls, program: Program, model: object, options: Options) -> Sizes:
+        known = {d.name: d.default for d in model.dims}  # type: ignore[attr-defined]
+        chosen = dict(options.dims or {})
+        for name in chosen:
+            if name not in known:
+                raise ArgumentError(
+                    f"the model has no dim {name!r}",
+                    found=f"dims={chosen}",
+                    expected=f"one of {', '.join(known) or 'none'}",
+                )
+        fixed, ranges = {}, {}
+        for name, default in known.items():
+            value = chosen.get(name, default)
+            if isinstance(value, tuple):
+                ranges[name] = _range(name, value)
+            else:
+                fixed[name] = _size(name, value)
+        return cls(fixed, ranges, known)
+
+    @property
+    def largest(self) -> dict[str, int]:
+        return {name: high for name, (_, high) in self.ranges.items()}
+
+
+def _size(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(
+            f"dim {name!r} needs a positive integer",
+            found=repr(value),
+            expected="e.g. 128, or (1, 128) to leave it open",
+        )
+    return value
+
+
+def _range(name: str, value: tuple[int, int]) -> tuple[int, int]:
+    if len(value) != 2 or _size(name, value[0]) > _size(name, value[1]):
+        raise ArgumentError(
+            f"the range of dim {name!r} is empty or not a pair",
+            found=repr(value),
+            expected="(low, high) with low <= high",
+        )
+    return value
+
+
+# --- The steps ---
+
+
+def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
+    """Dims fixed and `real` decided, in every graph and every leaf."""
+
+    def fix(graph: Graph) -> Graph:
+        return specialize(graph, sizes.fixed, options.dtype)
+
+    def leaves(nodes: Sequence[Node]) -> tuple[Node, ...]:
+        graph = fix(Graph({str(k): n for k, n in enumerate(nodes)}))
+        return tuple(graph.outputs[str(k)] for k in range(len(nodes)))
+
+    return replace(
+        program,
+        graphs={name: fix(graph) for name, graph in program.graphs.items()},
+        inputs=leaves(program.inputs),
+        scalars=leaves(program.scalars),
+        cotangents=leaves(program.cotangents),
+        params=leaves(program.params),
+        states=leaves(program.states),
+        optimizer_states=leaves(program.optimizer_states),
+    )
+
+
+def optimized(program: Program, options: Options) -> Program:
+    """Every pass over every graph."""
+    graphs = {}
+    for name, graph in program.graphs.items():
+        for title, improve in PASSES:
+            if title not in options.without:
+                graph = improve(graph)
+        graphs[name] = graph
+    return replace(program, graphs=graphs)
+
+
+def planned(program: Program, sizes: Sizes) -> dict[str, Plan]:
+    """Kernels, order and memory of every graph."""
+    return {name: Planner(g, sizes.largest).plan() for name, g in program.graphs.items()}
+
+
+def laid_out(program: Program, sizes: Sizes, options: Options) -> Layout:
+    """The caller's view."""
+    outputs = program.graphs["predict"].outputs
+    return Layout(
+        program=program,
+        prefix=_prefix(options.prefix or program.name),
+        dtype=options.dtype,
+        ranges=sizes.ranges,
+        fixed=sizes.fixed,
+        dim_defaults=sizes.defaults,
+        outputs={name: outputs[key(OUTPUT, name)] for name in program.outputs},
+        threads=options.threads,
+    )
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise ArgumentError(
+            "the prefix must be a C identifier", found=repr(text), expected="e.g. lenet5"
+        )
+    return text
+
+
+def describe(node: Node) -> str:
+    """A kernel's comment: the node's formula."""
+    return f"{node.name or node.label or node.op}"
+
+
+def roles(graph: Graph) -> Iterator[tuple[str, str, Node]]:
+    """The outputs of an entry graph with their roles."""
+    for text, node in graph.outputs.items():
+        yield (*split_key(text), node)
+
+
+__all__ = ["Options", "Target", "lower", "roles"]
