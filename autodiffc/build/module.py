@@ -68,6 +68,24 @@ def load_module(
         return _open_library(built.path, cdef)
 
 
+def open_files(name: str, module: Path | None, library: Path, cdef: str) -> tuple[Any, Any]:
+    """cffi's `(ffi, lib)` for files that were built before: the module if there is one.
+
+    A module that this Python cannot import (built for another version) makes way for the library.
+    """
+    if module is not None:
+        try:
+            return _import_extension(name, module)
+        except ImportError:
+            pass
+    return _open_library(library, cdef)
+
+
+def extension_suffix() -> str:
+    """How the file name of an extension module of this Python ends."""
+    return str(sysconfig.get_config_var("EXT_SUFFIX") or ".so")
+
+
 def build_module(
     name: str, built: BuiltLibrary, cdef: str, *, cache: Cache | None = None
 ) -> BuiltModule:
@@ -80,7 +98,7 @@ def build_module(
             expected="the headers of this Python",
             help="`apt install python3-dev`; until then the plain library serves, in ABI mode",
         )
-    file = name + _extension_suffix()
+    file = name + extension_suffix()
     command = _command_line(name, built, headers)
     key = cache_key(["module", built.key, cdef, command, file, sys.version, _cffi_version()])
 
@@ -108,7 +126,7 @@ def _command_line(name: str, built: BuiltLibrary, headers: Path) -> tuple[str, .
         "-shared",
         *own_symbols.get(sys.platform, ()),
         "-o",
-        name + _extension_suffix(),
+        name + extension_suffix(),
         f"{name}.c",
         *(str(path) for path in built.objects),
         "-lm",
@@ -160,10 +178,6 @@ def _declared(cdef: str) -> Any:
     ffi = cffi.FFI()
     ffi.cdef(cdef)
     return ffi
-
-
-def _extension_suffix() -> str:
-    return str(sysconfig.get_config_var("EXT_SUFFIX") or ".so")
 
 
 def _cffi_version() -> str:
