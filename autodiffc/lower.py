@@ -18,7 +18,7 @@ from autodiffc.graph.node import Node
 from autodiffc.passes.specialize import specialize
 from autodiffc.schedule.plan import Plan, Planner
 from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
-from autodiffc.targets import Target, get_target
+from autodiffc.targets import get_target
 
 Pass = Callable[[Graph], Graph]
 DimChoice = int | tuple[int, int]
@@ -59,7 +59,7 @@ def lower(
     program = optimized(program, options)
     plans = planned(program, sizes)
     layout = laid_out(program, sizes, options)
-    return emit_program(layout, plans, get_target(target), describe, __version__)
+    return emit_program(layout, plans, get_target(target), __version__)
 
 
 # --- Sizes ---
@@ -182,15 +182,7 @@ def _prefix(text: str) -> str:
     return text
 
 
-def describe(node: Node) -> str:
-    """A kernel's comment: the node's formula."""
-    return f"{node.name or node.label or node.op}"
-
-
 def roles(graph: Graph) -> Iterator[tuple[str, str, Node]]:
     """The outputs of an entry graph with their roles."""
     for text, node in graph.outputs.items():
         yield (*split_key(text), node)
-
-
-__all__ = ["Options", "Target", "lower", "roles"]

@@ -42,7 +42,11 @@ def data_unit(constants: Sequence[Node], prefix: str) -> str | None:
     large = [c for c in constants if c.attrs["value"].size > SMALL]
     if not large:
         return None
-    parts = [f"/* {prefix}_data.c: constant arrays of {prefix}.c */", "#include <math.h>", "#include <stdint.h>"]
+    parts = [
+        f"/* {prefix}_data.c: constant arrays of {prefix}.c */",
+        "#include <math.h>",
+        "#include <stdint.h>",
+    ]
     for constant in large:
         name = constant_name(numbers, str(constant.serial), prefix)
         parts += [_declaration(constant, name), _definition(constant, name)]

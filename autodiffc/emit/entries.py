@@ -7,12 +7,12 @@ on the pointers that the caller gave.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from autodiffc.emit.constants import SMALL, constant_name, numbered
 from autodiffc.emit.layout import Layout
+from autodiffc.emit.statements import wrapped_list
 from autodiffc.emit.structs import prototypes
 from autodiffc.emit.values import C_TYPES, constant_text, extent_text
 from autodiffc.graph.extents import product
@@ -48,22 +48,22 @@ class EntryWriter:
             f"{constant_text(Const(float(n.attrs['runtime']), self.layout.dtype))};"
             for n in self.layout.program.scalars
         ]
-        return ["\n".join(defaults), *(self._entry(e) for e in self.layout.entries)] if defaults else [
-            self._entry(e) for e in self.layout.entries
-        ]
+        return (
+            ["\n".join(defaults), *(self._entry(e) for e in self.layout.entries)]
+            if defaults
+            else [self._entry(e) for e in self.layout.entries]
+        )
 
     def _entry(self, entry: str) -> str:
         names = ["workspace_bytes", *self.layout.entries]
-        prototype = prototypes(self.layout)[names.index(entry)]
+        head, _, rest = prototypes(self.layout)[names.index(entry)].partition("(")
         plan = self.plans["training" if entry in ("forward", "backward") else entry]
         phase = 1 if entry == "backward" else 0
         calls = [c for c in plan.calls if c.phase == phase]
         body = _Body(self, plan, entry)
         lines = body.lines(calls)
-        head = textwrap.wrap(
-            prototype, 100, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
-        )
-        return "\n".join([*head, "{", *(INDENT + x if x else x for x in lines), "}"])
+        signature = wrapped_list(f"{head}(", rest.removesuffix(")").split(", "), ")")
+        return "\n".join([*signature, "{", *(INDENT + x if x else x for x in lines), "}"])
 
 
 class _Body:
@@ -167,7 +167,9 @@ class _Body:
                 return ALWAYS
             if test is not None and test not in parts:
                 parts.append(test)
-        return " || ".join(parts) if parts else ALWAYS
+        if len(parts) == 1:
+            return parts[0].removeprefix("(").removesuffix(")") if "&&" in parts[0] else parts[0]
+        return " || ".join(parts)
 
     def _key_condition(self, key: str) -> str | None:
         """When one graph output is wanted; None if it says nothing about this entry."""
@@ -184,8 +186,7 @@ class _Body:
     # --- Local names ---
 
     def _locals(self, text: str) -> list[str]:
-        lines = ["const int threads = team_limit(workspace->threads, "
-                 f"{self.layout.threads or 0});"]
+        lines = [f"const int threads = team_limit(workspace->threads, {self.layout.threads or 0});"]
         lines += [
             f"const int64_t {d} = inputs->{d};" for d in self.layout.open_dims if _mentions(text, d)
         ]
@@ -223,7 +224,8 @@ class _Body:
                 f"{kind} *const zero_{name} = ({kind} *)((char *)workspace->memory + {offset});",
                 f"const {kind} *const {name} = general && cotangents->{member} ? "
                 f"cotangents->{member} : zero_{name};",
-                f"if ({name} == zero_{name}) memset(zero_{name}, 0, (size_t){count} * sizeof *{name});",
+                f"if ({name} == zero_{name})",
+                f"    memset(zero_{name}, 0, (size_t){count} * sizeof *{name});",
             ]
         return lines
 
@@ -252,16 +254,16 @@ class _Body:
         name = self.writer.kernels.name_of(call)
         dims = self.writer.kernels.dims[name]
         given = [*dims, *(self._pointer(s) for s in call.slots), "threads"]
-        text = f"{name}({', '.join(given)})"
+        head, tail = f"{name}(", ");"
         if call.group.kind == "check":
-            text = f"if ({text}) return {self.macro}_E_INDEX"
-        wrapped = textwrap.wrap(
-            text + ";", 96, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
-        )
+            head, tail = f"if ({head}", f")) return {self.macro}_E_INDEX;"
+        wrapped = wrapped_list(head, given, tail, 92)
         nullable = [self._pointer(s) for s in call.slots if self._nullable(s)]
         condition = self.condition(call.wanted_by)
         missing = [p for p in nullable if p not in condition]
-        return [f"if ({' && '.join(missing)})", *(INDENT + w for w in wrapped)] if missing else wrapped
+        return (
+            [f"if ({' && '.join(missing)})", *(INDENT + w for w in wrapped)] if missing else wrapped
+        )
 
     def _nullable(self, slot: Slot) -> bool:
         inputs = {n.name for n in self.layout.input_grads}
@@ -269,9 +271,12 @@ class _Body:
 
     def _copy(self, call: Call) -> list[str]:
         target, source = (self._pointer(s) for s in call.slots)
-        size = f"(size_t){extent_text(call.size)} * {ITEM_BYTES[call.slots[0].dtype]}"
-        text = f"memcpy({target}, {source}, {size});"
-        return [f"if ({target}) {text}"] if self._nullable(call.slots[0]) else [text]
+        item = ITEM_BYTES[call.slots[0].dtype]
+        size = call.size * item
+        bytes_ = str(size) if isinstance(size, int) else f"(size_t){extent_text(size)}"
+        text = f"memcpy({target}, {source}, {bytes_});"
+        known = target in self.condition(call.wanted_by)
+        return [f"if ({target}) {text}"] if self._nullable(call.slots[0]) and not known else [text]
 
     def _pointer(self, slot: Slot) -> str:
         layout, kind = self.layout, C_TYPES[slot.dtype]
@@ -319,4 +324,3 @@ class _Body:
 
 def _mentions(text: str, name: str) -> bool:
     return re.search(rf"\b{name}\b", text) is not None
-

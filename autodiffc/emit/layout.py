@@ -81,9 +81,7 @@ class Layout:
 
     @property
     def state_elements(self) -> int:
-        return sum(
-            self._padded(s) for s in (*self.program.states, *self.program.optimizer_states)
-        )
+        return sum(self._padded(s) for s in (*self.program.states, *self.program.optimizer_states))
 
     @property
     def input_grads(self) -> tuple[Node, ...]:

@@ -7,17 +7,17 @@ Kernels with the same text are one function, however many plans call them. The s
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autodiffc.emit.constants import constant_declarations, data_unit
 from autodiffc.emit.entries import EntryWriter
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.resources import templates_directory
 from autodiffc.emit.statements import kernel_text
 from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
-from autodiffc.emit.constants import constant_declarations, data_unit
-from autodiffc.emit.values import SHORT, vector_type
+from autodiffc.emit.values import vector_type
 from autodiffc.graph.node import Node
 from autodiffc.loops.lower import lower_group
 from autodiffc.schedule.plan import Call, Plan
@@ -53,8 +53,8 @@ def _templates() -> Any:
 class Kernels:
     """The kernel functions of a module, one for each distinct text."""
 
-    def __init__(self, target: Target, describe: Callable[[Node], str]) -> None:
-        self.target, self.describe = target, describe
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self.texts: list[str] = []
         self.vectors: set[tuple[str, int]] = set()
         self.formulas: list[dict[str, Any]] = []
@@ -65,7 +65,7 @@ class Kernels:
     def name_of(self, call: Call) -> str:
         """The function that a call runs, written on first use."""
         assert call.group is not None
-        kernel = lower_group(call.group, call.results, self.target, self.describe)
+        kernel = lower_group(call.group, call.results, self.target)
         anonymous, vectors = kernel_text(kernel, "@")
         if anonymous not in self._names:
             name = self._fresh(f"kernel_{kernel.name}")
@@ -90,11 +90,10 @@ def emit_program(
     layout: Layout,
     plans: Mapping[str, Plan],
     target: Target,
-    describe: Callable[[Node], str],
     version: str,
 ) -> Emitted:
     """The C module of a program whose graphs have been planned."""
-    kernels = Kernels(target, describe)
+    kernels = Kernels(target)
     entries = EntryWriter(layout, plans, kernels).entries()
     constants = _constants(plans)
     common = {
@@ -103,23 +102,31 @@ def emit_program(
         "macro": layout.macro,
         "version": version,
     }
-    source = _templates().get_template("module.c.j2").render(
-        **common,
-        summary=_summary(layout),
-        runtime=(templates_directory() / "runtime.c").read_text(encoding="utf-8"),
-        vectors=_vector_helpers(kernels.vectors),
-        constants=constant_declarations(constants, layout.prefix),
-        kernels=kernels.texts,
-        open_dims=layout.open_dims,
-        ranges=layout.ranges,
-        mark=MARK,
-        entries=entries,
+    source = (
+        _templates()
+        .get_template("module.c.j2")
+        .render(
+            **common,
+            summary=_summary(layout),
+            runtime=(templates_directory() / "runtime.c").read_text(encoding="utf-8"),
+            vectors=_vector_helpers(kernels.vectors),
+            constants=constant_declarations(constants, layout.prefix),
+            kernels=kernels.texts,
+            open_dims=layout.open_dims,
+            ranges=layout.ranges,
+            mark=MARK,
+            entries=entries,
+        )
     )
-    header = _templates().get_template("header.h.j2").render(
-        **common,
-        macros=macros(layout, plans),
-        structs=structs(layout),
-        prototypes=prototypes(layout),
+    header = (
+        _templates()
+        .get_template("header.h.j2")
+        .render(
+            **common,
+            macros=macros(layout, plans),
+            structs=structs(layout),
+            prototypes=prototypes(layout),
+        )
     )
     sources = {f"{layout.prefix}.c": source, f"{layout.prefix}.h": header}
     data = data_unit(constants, layout.prefix)
@@ -165,10 +172,3 @@ def _vector_helpers(vectors: set[tuple[str, int]]) -> str:
             )
         )
     return "\n".join(parts)
-
-
-def sequence_text(items: Sequence[str]) -> str:
-    return ", ".join(items)
-
-
-__all__ = ["SHORT", "Emitted", "emit_program"]

@@ -133,7 +133,11 @@ class StatementWriter:
             return
         target = f"{stmt.buffer}[{index}]"
         first = Load(stmt.buffer, stmt.index)
-        if isinstance(stmt.value, Call) and stmt.value.function == "add" and stmt.value.args[0] == first:
+        if (
+            isinstance(stmt.value, Call)
+            and stmt.value.function == "add"
+            and stmt.value.args[0] == first
+        ):
             self.add(f"{target} += {self.values.text(stmt.value.args[1])};")
             return
         self.add(f"{target} = {value.text};")
@@ -175,19 +179,23 @@ def kernel_text(kernel: Kernel, name: str) -> tuple[str, set[tuple[str, int]]]:
 def _signature(kernel: Kernel, name: str) -> str:
     params = [f"int64_t {d}" for d in kernel.dims]
     for p in kernel.params:
-        const, restrict = "" if p.written else "const ", " restrict" if p.restrict else ""
-        params.append(f"{const}{C_TYPES[p.dtype]} *{restrict.strip() and 'restrict '}{p.name}")
+        const, restrict = "" if p.written else "const ", "restrict " if p.restrict else ""
+        params.append(f"{const}{C_TYPES[p.dtype]} *{restrict}{p.name}")
     params.append("int threads")
     head = f"static {'int' if kernel.can_fail else 'void'} {name}("
-    return "\n".join(
-        textwrap.wrap(
-            head + ", ".join(params) + ")",
-            100,
-            subsequent_indent=INDENT,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    )
+    return "\n".join(wrapped_list(head, params, ")"))
+
+
+def wrapped_list(head: str, items: Sequence[str], tail: str, width: int = 100) -> list[str]:
+    """`head` + comma-separated items + `tail`, broken between items only."""
+    lines, line = [], head
+    for k, item in enumerate(items):
+        piece = item + (tail if k == len(items) - 1 else ", ")
+        if len(line) + len(piece.rstrip()) > width and line.strip():
+            lines.append(line.rstrip())
+            line = INDENT
+        line += piece
+    return [*lines, line if items else head + tail]
 
 
 def _comment(lines: Sequence[str]) -> list[str]:

@@ -14,17 +14,20 @@ from autodiffc.schedule.plan import Plan
 def structs(layout: Layout) -> list[str]:
     """The struct definitions, in the order in which the entry points take them."""
     p, program = layout.prefix, layout.program
-    scalars = [f"const {layout.c_type} *{n.name}; /* NULL: the compiled default */" for n in program.scalars]
+    scalars = [
+        f"const {layout.c_type} *{n.name}; /* NULL: the compiled default */"
+        for n in program.scalars
+    ]
     inputs = [f"const {C_TYPES[n.dtype]} *{n.name}; /* {n.type} */" for n in program.inputs]
     dims = [f"int32_t {d}; /* {low} to {high} */" for d, (low, high) in layout.ranges.items()]
     seed = ["uint64_t seed;"]
     outputs = [f"{C_TYPES[n.dtype]} *{name}; /* {n.type} */" for name, n in layout.outputs.items()]
-    cotangents = [
-        f"const {C_TYPES[n.dtype]} *{n.attrs['cotangent']};" for n in program.cotangents
-    ]
+    cotangents = [f"const {C_TYPES[n.dtype]} *{n.attrs['cotangent']};" for n in program.cotangents]
     grads = [f"{C_TYPES[n.dtype]} *{n.name}; /* {n.type} */" for n in layout.input_grads]
     found = [
-        _struct(f"{p}_inputs", [*dims, *inputs, *scalars, *seed], "Open dims, inputs, run-time scalars."),
+        _struct(
+            f"{p}_inputs", [*dims, *inputs, *scalars, *seed], "Open dims, inputs, run-time scalars."
+        ),
         _struct(f"{p}_outputs", outputs, "Where to write the outputs; NULL: do not compute."),
         _struct(
             f"{p}_workspace",
@@ -39,9 +42,7 @@ def structs(layout: Layout) -> list[str]:
                 cotangents,
                 "Gradients of the outputs; a NULL member is zero.",
             ),
-            _struct(
-                f"{p}_input_grads", grads, "Where to write gradients of inputs; NULL: skip."
-            ),
+            _struct(f"{p}_input_grads", grads, "Where to write gradients of inputs; NULL: skip."),
         ]
     return found
 
@@ -56,13 +57,14 @@ def prototypes(layout: Layout) -> list[str]:
     p, t = layout.prefix, layout.c_type
     inputs, outputs = f"const {p}_inputs *inputs", f"const {p}_outputs *outputs"
     workspace = f"const {p}_workspace *workspace"
-    found = {
-        "predict": f"int {p}_predict({inputs}, const {t} *params, const {t} *state, {outputs}, {workspace})",
-        "forward": f"int {p}_forward({inputs}, const {t} *params, {t} *state, {outputs}, {workspace})",
-        "backward": f"int {p}_backward({inputs}, const {t} *params, const {p}_cotangents *cotangents, "
-        f"{t} *grads, const {p}_input_grads *input_grads, {workspace})",
-        "step": f"int {p}_step({inputs}, {t} *params, {t} *state, {outputs}, {workspace})",
+    cotangents = f"const {p}_cotangents *cotangents, {t} *grads, const {p}_input_grads *input_grads"
+    arguments = {
+        "predict": f"{inputs}, const {t} *params, const {t} *state, {outputs}, {workspace}",
+        "forward": f"{inputs}, const {t} *params, {t} *state, {outputs}, {workspace}",
+        "backward": f"{inputs}, const {t} *params, {cotangents}, {workspace}",
+        "step": f"{inputs}, {t} *params, {t} *state, {outputs}, {workspace}",
     }
+    found = {entry: f"int {p}_{entry}({text})" for entry, text in arguments.items()}
     return [
         f"size_t {p}_workspace_bytes(const {p}_inputs *sizes, int training)",
         *(found[e] for e in layout.entries),

@@ -179,7 +179,9 @@ class ValueWriter:
         if name == "where":
             kind = vector_type(dtype, lanes)
             self.vectors.add((dtype, lanes))
-            inside = ", ".join(a.text for a in [args[0], *(self._splat(a, lanes) for a in args[1:])])
+            inside = ", ".join(
+                a.text for a in [args[0], *(self._splat(a, lanes) for a in args[1:])]
+            )
             return Text(f"select_{kind}({inside})", dtype, lanes)
         operator = FUNCTIONS[name].operator
         assert operator is not None, name

@@ -5,7 +5,7 @@
     Value  = a scalar body whose leaves are
              Name(variable) | Load(buffer, index, lanes, stride) | IntValue(int) | Const | Size
              | LaneSum(variable) | MaskFirst(value, lanes, count)
-    Stmt   = For(variable, start, stop, step, body, mode)   mode: serial | parallel | simd | parallel simd
+    Stmt   = For(variable, start, stop, step, body, mode)   mode: parallel, simd, both, or serial
            | If(conditions, body)                           all conditions >= 0
            | Block(body)                                    a scope of its own
            | Let(name, dtype, lanes, value)                 a constant of the enclosing block
@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Union
 
 from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.scalars import Scalar
@@ -80,7 +79,7 @@ class FloorDiv:
     divisor: int
 
 
-Int = Union[Linear, MaxOf, MinOf, CeilDiv, FloorDiv]
+Int = Linear | MaxOf | MinOf | CeilDiv | FloorDiv
 
 
 def integer(value: ExtentLike) -> Linear:
@@ -212,7 +211,7 @@ class Comment:
     text: str
 
 
-Stmt = Union[For, If, Block, Let, LetInt, Var, Set, Store, Zero, FailUnless, Comment]
+Stmt = For | If | Block | Let | LetInt | Var | Set | Store | Zero | FailUnless | Comment
 
 
 @dataclass(frozen=True)

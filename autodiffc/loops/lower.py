@@ -6,11 +6,12 @@ sum of products asks the scheduler for a register tile first and falls back to p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from autodiffc.graph.affine import Affine
 from autodiffc.graph.comprehension import Comprehension, Domain, Indirect, out_indices
+from autodiffc.graph.display import formula_text
 from autodiffc.graph.extents import Extent, ExtentLike, dims_of, product
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.injective import is_injective
@@ -47,12 +48,10 @@ from autodiffc.loops.plain import (
 )
 from autodiffc.loops.tiled import tiled_statements
 from autodiffc.ops.functions import expansion
-from autodiffc.schedule.kernels import Group, arguments, identifier, storage
+from autodiffc.schedule.kernels import RESERVED, Group, arguments, identifier, storage
 from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.targets import Target
-
-Describe = Callable[[Node], str]
 
 
 @dataclass
@@ -60,33 +59,46 @@ class _Builder:
     """Pointer parameters of the kernel under construction, one for each buffer."""
 
     results: tuple[Node, ...]
+    members: tuple[Node, ...]
     names: dict[Node, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
-    local: set[Node] = field(default_factory=set)  # cluster members in registers
+    variables: dict[Node, str] = field(default_factory=dict)  # cluster members in registers
 
     def pointer(self, node: Node) -> str:
         """The parameter for a node's buffer."""
         home = node if node in self.results else storage(node)
         if home not in self.names:
-            self.names[home] = self.fresh(identifier(home))
+            inside = home in self.results and len(self.members) > 1
+            self.names[home] = self.fresh(identifier(home) + ("_out" if inside else ""))
         return self.names[home]
+
+    def name_of(self, node: Node) -> str:
+        """What the kernel's text calls a value: a variable, else the buffer it lies in."""
+        return self.variables.get(node) or self.pointer(node)
 
     def fresh(self, base: str) -> str:
         name, count = base, 2
-        while name in self.taken:
+        while name in self.taken or name in RESERVED:
             name, count = f"{base}_{count}", count + 1
         self.taken.add(name)
         return name
 
+    def with_free_names(self, nest: Nest) -> Nest:
+        """The nest with loop indices renamed where they are called like a buffer or a variable."""
+        names: list[str] = []
+        for name in nest.names:
+            while name in self.taken or name in RESERVED or name in names:
+                name += "_"
+            names.append(name)
+        return replace(nest, names=tuple(names))
 
-def lower_group(
-    group: Group, results: tuple[Node, ...], target: Target, describe: Describe
-) -> Kernel:
+
+def lower_group(group: Group, results: tuple[Node, ...], target: Target) -> Kernel:
     """The kernel of a group; `results` are the members whose values are needed outside of it.
 
     Its parameters are the buffers of `schedule.kernels.arguments`, in that order.
     """
-    builder = _Builder(results)
+    builder = _Builder(results, group.nodes)
     given = arguments(group, results)
     for node in given:
         builder.pointer(node)
@@ -101,7 +113,7 @@ def lower_group(
     restrict = group.kind != "cluster"  # a cluster may update its operands in place
     return Kernel(
         name=identifier(group.nodes[-1]),
-        comment=tuple(describe(n) for n in group.nodes),
+        comment=tuple(formula_text(n, name_of=builder.name_of) for n in group.nodes),
         params=tuple(
             Param(builder.names[n], n.dtype, written=n in results, restrict=restrict) for n in given
         ),
@@ -129,8 +141,11 @@ def _cluster(members: Sequence[Node], results: tuple[Node, ...], builder: _Build
     """One nest for all members: operands inside the cluster are variables, others are loads."""
     inside = {n: k for k, n in enumerate(members)}
     nests = [build_raw(n) for n in members]
-    operands, buffers, bodies = [], {}, []
-    variables = {n: builder.fresh(identifier(n)) for n in members if len(members) > 1}
+    buffers: dict[int, str] = {}
+    operands, bodies = [], []
+    if len(members) > 1:
+        builder.variables |= {n: builder.fresh(identifier(n)) for n in members}
+    variables = builder.variables
     for node, nest in zip(members, nests, strict=True):
         new: dict[int, Scalar] = {}
         for k, address in enumerate(nest.operands):
@@ -141,7 +156,8 @@ def _cluster(members: Sequence[Node], results: tuple[Node, ...], builder: _Build
             operands.append(_move_operands(node, address, buffers, builder))
             new[k] = Arg(len(operands) - 1)
         bodies.append(replace_args(_simple(node, nest.body), lambda k, n=new: n[k]))  # type: ignore[misc]
-    joint = collapse(replace(nests[0], operands=tuple(operands), bodies=tuple(bodies)))
+    joint = replace(nests[0], operands=tuple(operands), bodies=tuple(bodies))
+    joint = builder.with_free_names(collapse(joint))
     listed = [
         (variables.get(n, "value"), n.dtype, builder.pointer(n) if n in results else None)
         for n in members
@@ -187,7 +203,7 @@ def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Buil
             finish=values[0].formula.finish,
             finish_operands=values[0].formula.finish_operands,
         )
-    nest = build_nest(first, formula)
+    nest = builder.with_free_names(build_nest(first, formula))
     nest = replace(nest, bodies=(_simple(first, nest.body),))
     buffers = _operand_pointers(first, nest, builder)
     dtype = dtype_of(first.formula.body, _operand_dtypes(first, first.formula))
@@ -201,7 +217,7 @@ def _formula(node: Node, builder: _Builder, target: Target) -> list[Stmt]:
     """The pieces of a node, after zeroing its buffer where they do not cover it."""
     stmts: list[Stmt] = []
     for piece in node.pieces:
-        nest = build_nest(node, piece)
+        nest = builder.with_free_names(build_nest(node, piece))
         nest = replace(
             nest,
             bodies=(_simple(node, nest.body),),
@@ -272,8 +288,8 @@ def _safe_indices(piece: Comprehension, nest: Nest) -> list[int]:
     """Indices that alone decide one row of the output: points that differ in them never meet."""
     rows = [r for r in piece.out if not isinstance(r, Indirect)]
     alone = [r.uses[0] for r in rows if len(r.uses) == 1]
-    names = [piece.domain.names[k] for k in alone]
-    return [k for k, name in enumerate(nest.names) if name in names]
+    kept = len(nest.extents) == piece.domain.rank  # no index was merged
+    return alone if kept else []
 
 
 def work(group: Group) -> ExtentLike:

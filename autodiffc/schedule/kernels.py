@@ -22,6 +22,7 @@ import networkx as nx
 from autodiffc.graph.affine import identity
 from autodiffc.graph.comprehension import Comprehension, inputs_used
 from autodiffc.graph.node import Node
+from autodiffc.ops import functions as _functions  # registers the scalar functions
 
 ALIASES = ("reshape", "stop_gradient", "check_index")
 
@@ -34,16 +35,63 @@ class Group:
     nodes: tuple[Node, ...]
 
 
+assert _functions is not None
+
 # names that the statements of kernels use themselves, and C's own
 RESERVED = frozenset(
-    ["acc", "best", "at", "v", "wins", "lane", "value", "team", "threads", "int", "long", "float", "double", "short", "char", "void", "for", "if", "else", "while", "do", "switch", "case", "default", "break", "continue", "return", "goto", "auto", "const", "volatile", "static", "extern", "register", "signed", "unsigned", "struct", "union", "enum", "typedef", "sizeof", "inline", "restrict", "i"]
+    [
+        "acc",
+        "best",
+        "at",
+        "v",
+        "wins",
+        "lane",
+        "value",
+        "team",
+        "threads",
+        "int",
+        "long",
+        "float",
+        "double",
+        "short",
+        "char",
+        "void",
+        "for",
+        "if",
+        "else",
+        "while",
+        "do",
+        "switch",
+        "case",
+        "default",
+        "break",
+        "continue",
+        "return",
+        "goto",
+        "auto",
+        "const",
+        "volatile",
+        "static",
+        "extern",
+        "register",
+        "signed",
+        "unsigned",
+        "struct",
+        "union",
+        "enum",
+        "typedef",
+        "sizeof",
+        "inline",
+        "restrict",
+        "i",
+    ]
 )
 
 
 def identifier(node: Node) -> str:
     """A C identifier for a node's buffer: its name, else the operation it came from."""
     text = re.sub(r"\W+", "_", node.name or node.label or node.op).strip("_")
-    return f"{text}_" if text in RESERVED or not text or text[0].isdigit() else text
+    return f"{text}_value" if text in RESERVED or not text or text[0].isdigit() else text
 
 
 def arguments(group: Group, results: Sequence[Node]) -> tuple[Node, ...]:

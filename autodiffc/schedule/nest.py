@@ -1,7 +1,7 @@
 """A formula as a loop nest over linear memory: addresses become `sum(stride * index) + offset`.
 
-In this form two indices that every address walks through together are one longer index (`collapse`),
-and the questions a schedule asks ("is this operand contiguous in j?") are one look at a coefficient.
+In this form two indices that every address walks through together are one longer index
+(`collapse`), and what a schedule asks ("is this operand contiguous in j?") is one look at a stride.
 """
 
 from __future__ import annotations

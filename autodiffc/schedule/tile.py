@@ -1,4 +1,4 @@
-"""How a sum of products runs: the vector index, the register tile, and what they are expected to cost.
+"""How a sum of products runs: the vector index, the register tile, and their expected cost.
 
 Two forms, told apart by where the vector index lies:
 
@@ -23,7 +23,9 @@ from autodiffc.graph.scalars import Arg, Call, Cast, Const, Scalar, walk
 from autodiffc.schedule.nest import Address, Nest
 from autodiffc.targets import Target
 
-VECTOR_FUNCTIONS = frozenset(["add", "sub", "mul", "div", "neg", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"])
+VECTOR_FUNCTIONS = frozenset(
+    ["add", "sub", "mul", "div", "neg", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"]
+)
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 LATENCY = 8  # multiply-adds in flight that keep both units busy
 
