@@ -22,6 +22,7 @@ ORDER = [
     {"graph"},
     {"ops"},
     {"reference", "dsl", "differentiate", "passes"},
+    {"explain"},
     {"schedule"},
     {"loops"},
     {"emit"},

@@ -55,24 +55,26 @@ class Writer:
         """A node's value, one string a formula."""
         if node.op == "compute":
             return [self.formula(node, piece) for piece in node.pieces]
-        return [f"{self.notation.name(self.name_of(node))} = {self._other(node)}"]
+        write = self.notation
+        name = write.element(self.name_of(node), []).text
+        return [f"{name} {write.assign} {self._other(node)}"]
 
     def formula(self, node: Node, piece: Comprehension) -> str:
         """`y[i,j] = …`, or `dx[2*i+p] += …` where points meet at scattered elements."""
-        scattered = piece.combine != "set" and not _is_plain(piece.out)
-        return self.assignment(node, piece, scattered=scattered)
-
-    def assignment(self, node: Node, piece: Comprehension, *, scattered: bool) -> str:
-        """The formula as a reduction, or as the update of one element by one point."""
         write = self.notation
+        if piece.combine == "set" or (not piece.reduced and _is_plain(piece.out)):
+            return self.point(node, piece, write.assign)
+        if not _is_plain(piece.out):
+            return self.point(node, piece, write.update(piece.combine))
         out = self.element(node, piece.out, piece, node.inputs).text
-        sign = write.update(piece.combine) if scattered else write.assign
-        if scattered or piece.combine == "set" or not piece.reduced:
-            value = self.body(piece, node.inputs)
-            text = f"{out} {sign} {self._finished(piece, node.inputs, value).text}"
-            return write.guarded(text, self.conditions(piece.domain))
-        value = self.reduction(piece, node.inputs)
-        return f"{out} {sign} {self._finished(piece, node.inputs, value).text}"
+        value = self._finished(piece, node.inputs, self.reduction(piece, node.inputs))
+        return f"{out} {write.assign} {value.text}"
+
+    def point(self, node: Node, piece: Comprehension, sign: str) -> str:
+        """What a single point of the domain does: `out sign body`, under the domain's guards."""
+        out = self.element(node, piece.out, piece, node.inputs).text
+        value = self._finished(piece, node.inputs, self.body(piece, node.inputs))
+        return self.notation.guarded(f"{out} {sign} {value.text}", self.conditions(piece.domain))
 
     def reduction(self, piece: Comprehension, inputs: Sequence[Node]) -> Written:
         """The reduced value, guards included, before `finish`."""
@@ -198,15 +200,17 @@ class Writer:
         write = self.notation
         if node.op in LEAVES:
             return write.word(f"{node.op} {node.type}")
-        value = write.name(self.name_of(node.inputs[0]))
+        value = write.element(self.name_of(node.inputs[0]), []).text
         if node.op == "reshape":
-            return f"{write.word('reshape')}({value}, {write.word(shape_text(node.shape))})"
+            return write.word("reshape") + write.group(
+                f"{value}, {write.word(shape_text(node.shape))}"
+            )
         if node.op == "check_index":
             bound = write.condition(
                 write.condition("0", "<=", value), "<", write.extent(node.attrs["extent"])
             )
             return write.guarded(value, [bound])
-        return f"{write.word(node.op)}({value})"
+        return write.word(node.op) + write.group(value)
 
 
 def formula_text(node: Node, *, name_of: NameOf) -> str:
