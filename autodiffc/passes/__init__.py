@@ -1,8 +1,21 @@
-"""Graph to better graph, one pass a file; each is a function Graph -> Graph.
+"""Passes: graph -> better graph, each a verb-named file with one function of that name.
 
-    specialize   dims become integers, `real` becomes float32 or float64
+    specialize   fixes named dims to integers and `real` to the build's floating type
+    normalize    one canonical way to write each formula: index order, ranges, guards, combiner
+    simplify     algebra on scalar bodies, constants folded, copies and zeros removed
+    share        equal nodes and equal operands become one
+    gather       scatters become plain reductions, so that no two threads write one element
+    fuse         views and cheap values move into their readers, elementwise tails into reductions
+
+`specialize` comes first, and is needed; each of the others may be left out, and the results stay
+equal within rounding. Every pass is deterministic and idempotent.
 """
 
+from __future__ import annotations
+
+from autodiffc.passes.normalize import normalize
+from autodiffc.passes.share import share
+from autodiffc.passes.simplify import simplify
 from autodiffc.passes.specialize import specialize
 
-__all__ = ["specialize"]
+__all__ = ["specialize", "normalize", "simplify", "share"]
