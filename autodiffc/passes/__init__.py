@@ -13,9 +13,10 @@ equal within rounding. Every pass is deterministic and idempotent.
 
 from __future__ import annotations
 
+from autodiffc.passes.gather import gather
 from autodiffc.passes.normalize import normalize
 from autodiffc.passes.share import share
 from autodiffc.passes.simplify import simplify
 from autodiffc.passes.specialize import specialize
 
-__all__ = ["specialize", "normalize", "simplify", "share"]
+__all__ = ["specialize", "normalize", "simplify", "share", "gather"]

@@ -268,7 +268,7 @@ def _without_points(node: Node, piece: Comprehension) -> Comprehension | None:
         return None
     if piece.combine == "sum" and piece.finish is None:
         return None
-    if piece.combine not in ("sum", "prod") or not _injective(piece):
+    if piece.combine not in ("sum", "prod") or not writes_once(piece):
         return piece
     kept = _kept(piece)
     bare = _select(
@@ -311,7 +311,7 @@ def _as_set(node: Node, piece: Comprehension) -> Comprehension:
         return piece
     if piece.combine in POSITIONS or (piece.domain.guards and not _zero_without_point(piece)):
         return piece
-    if not _injective(piece):
+    if not writes_once(piece):
         return piece
     if piece.combine != "sum" and not _covers(node.shape, piece):
         return piece
@@ -334,7 +334,7 @@ def _finished(piece: Comprehension) -> tuple[Scalar, tuple[Access, ...]]:
     return body, (*piece.operands, *piece.finish_operands)
 
 
-def _injective(piece: Comprehension) -> bool:
+def writes_once(piece: Comprehension) -> bool:
     """Whether different kept points certainly write different elements."""
     if any(isinstance(r, Indirect) for r in piece.out):
         return False
