@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.module import Emitted, emit_program
@@ -16,6 +17,7 @@ from autodiffc.errors import ArgumentError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.passes.specialize import specialize
+from autodiffc.runtime.initial import describe_initializer
 from autodiffc.schedule.plan import Plan, Planner
 from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
 from autodiffc.targets import get_target
@@ -59,7 +61,8 @@ def lower(
     program = optimized(program, options)
     plans = planned(program, sizes)
     layout = laid_out(program, sizes, options)
-    return emit_program(layout, plans, get_target(target), __version__)
+    emitted = emit_program(layout, plans, get_target(target), __version__)
+    return replace(emitted, manifest=described(emitted.manifest))
 
 
 # --- Sizes ---
@@ -172,6 +175,15 @@ def laid_out(program: Program, sizes: Sizes, options: Options) -> Layout:
         outputs={name: outputs[key(OUTPUT, name)] for name in program.outputs},
         threads=options.threads,
     )
+
+
+def described(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with initializers as plain data."""
+    leaves = {
+        kind: [leaf | {"init": describe_initializer(leaf["init"])} for leaf in manifest[kind]]
+        for kind in ("params", "states")
+    }
+    return manifest | leaves
 
 
 def _prefix(text: str) -> str:

@@ -17,7 +17,7 @@ from autodiffc.emit.layout import Layout
 from autodiffc.emit.resources import templates_directory
 from autodiffc.emit.statements import kernel_text
 from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
-from autodiffc.emit.values import vector_type
+from autodiffc.emit.values import helper_text, vector_type
 from autodiffc.graph.node import Node
 from autodiffc.loops.lower import lower_group
 from autodiffc.schedule.plan import Call, Plan
@@ -57,6 +57,7 @@ class Kernels:
         self.target = target
         self.texts: list[str] = []
         self.vectors: set[tuple[str, int]] = set()
+        self.helpers: dict[tuple[str, str, int], None] = {}
         self.formulas: list[dict[str, Any]] = []
         self._names: dict[str, str] = {}
         self._taken: set[str] = set()
@@ -66,11 +67,12 @@ class Kernels:
         """The function that a call runs, written on first use."""
         assert call.group is not None
         kernel = lower_group(call.group, call.results, self.target)
-        anonymous, vectors = kernel_text(kernel, "@")
+        anonymous, used = kernel_text(kernel, "@")
         if anonymous not in self._names:
             name = self._fresh(f"kernel_{kernel.name}")
             self._names[anonymous] = name
-            self.vectors |= vectors
+            self.vectors |= used.vectors
+            self.helpers.update(used.helpers)
             self.dims[name] = kernel.dims
             self.texts.append(kernel_text(kernel, name)[0])
             self.formulas.append(
@@ -95,6 +97,7 @@ def emit_program(
     """The C module of a program whose graphs have been planned."""
     kernels = Kernels(target)
     entries = EntryWriter(layout, plans, kernels).entries()
+    helpers = _helper_functions(kernels)
     constants = _constants(plans)
     common = {
         "name": layout.prefix,
@@ -110,6 +113,7 @@ def emit_program(
             summary=_summary(layout),
             runtime=(templates_directory() / "runtime.c").read_text(encoding="utf-8"),
             vectors=_vector_helpers(kernels.vectors),
+            helpers=helpers,
             constants=constant_declarations(constants, layout.prefix),
             kernels=kernels.texts,
             open_dims=layout.open_dims,
@@ -152,6 +156,24 @@ def _constants(plans: Mapping[str, Plan]) -> list[Node]:
             if leaf.op == "constant":
                 found.setdefault(leaf)
     return list(found)
+
+
+def _helper_functions(kernels: Kernels) -> list[str]:
+    """Functions that kernels call, those that they call in turn first."""
+    texts: dict[tuple[str, str, int], str] = {}
+
+    def visit(helper: tuple[str, str, int]) -> None:
+        if helper in texts:
+            return
+        text, used = helper_text(*helper)
+        kernels.vectors |= used.vectors
+        for inner in used.helpers:
+            visit(inner)
+        texts[helper] = text
+
+    for helper in sorted(kernels.helpers):
+        visit(helper)
+    return list(texts.values())
 
 
 def _vector_helpers(vectors: set[tuple[str, int]]) -> str:

@@ -156,8 +156,8 @@ def _pragmas(loop: For) -> list[str]:
     return []
 
 
-def kernel_text(kernel: Kernel, name: str) -> tuple[str, set[tuple[str, int]]]:
-    """A kernel as a C function of the given name, and the vector types it uses."""
+def kernel_text(kernel: Kernel, name: str) -> tuple[str, ValueWriter]:
+    """A kernel as a C function of the given name, and the writer that knows what it uses."""
     buffers = {p.name: p.dtype for p in kernel.params}
     values = ValueWriter(buffers)
     writer = StatementWriter(values)
@@ -173,7 +173,7 @@ def kernel_text(kernel: Kernel, name: str) -> tuple[str, set[tuple[str, int]]]:
         writer.lines.insert(0, f"{INDENT}(void)threads;")
     head = _comment(kernel.comment)
     signature = _signature(kernel, name)
-    return "\n".join([*head, signature, "{", *writer.lines, "}"]), values.vectors
+    return "\n".join([*head, signature, "{", *writer.lines, "}"]), values
 
 
 def _signature(kernel: Kernel, name: str) -> str:

@@ -27,6 +27,7 @@ from autodiffc.loops.ir import (
     MinOf,
     Name,
 )
+from autodiffc.ops.functions import expansion
 
 C_TYPES = {
     "bool": "uint8_t",
@@ -36,12 +37,19 @@ C_TYPES = {
     "float32": "float",
     "float64": "double",
 }
-SHORT = {"float32": "f32", "float64": "f64"}
+SHORT = {
+    "bool": "bool",
+    "uint8": "u8",
+    "int32": "i32",
+    "int64": "i64",
+    "float32": "f32",
+    "float64": "f64",
+}
 
 
 def vector_type(dtype: str, lanes: int) -> str:
-    """The name of a vector type: `f32x16`."""
-    return f"{SHORT[dtype]}x{lanes}"
+    """The name of a vector type: `f32x16`; of a single lane `f32`."""
+    return f"{SHORT[dtype]}x{lanes}" if lanes > 1 else SHORT[dtype]
 
 
 # --- Integers ---
@@ -101,11 +109,15 @@ class Text:
 
 @dataclass
 class ValueWriter:
-    """Writes values given the types of buffers and local variables; notes the vectors it used."""
+    """Writes values given the types of buffers and local variables.
+
+    It notes the vector types, and the functions that are helpers of the module, that it used.
+    """
 
     buffers: Mapping[str, str]
     variables: dict[str, tuple[str, int]] = field(default_factory=dict)
     vectors: set[tuple[str, int]] = field(default_factory=set)
+    helpers: dict[tuple[str, str, int], None] = field(default_factory=dict)
 
     def text(self, value: Scalar) -> str:
         return self.write(value).text
@@ -164,6 +176,8 @@ class ValueWriter:
         lanes = max(a.lanes for a in args)
         predicate = function.rule in ("compare", "predicate")
         dtype = "bool" if predicate else args[-1].dtype
+        if function.expand is not None:
+            return self._helper_call(call.function, args, lanes)
         if lanes > 1:
             return self._vector_call(call.function, args, dtype, lanes)
         if function.libm is not None:
@@ -174,6 +188,16 @@ class ValueWriter:
         text = function.operator.format(*(a.text for a in args))
         narrow = dtype in ("uint8", "bool") and not predicate and call.function != "where"
         return Text(f"({C_TYPES[dtype]}){text}" if narrow else text, dtype)
+
+    def _helper_call(self, name: str, args: list[Text], lanes: int) -> Text:
+        """A function made of simpler ones is a C function of the module."""
+        dtype = args[-1].dtype
+        self.helpers.setdefault((name, dtype, lanes))
+        if lanes > 1:
+            self.vectors.add((dtype, lanes))
+            args = [self._splat(a, lanes) for a in args]
+        inside = ", ".join(_bare(a.text) for a in args)
+        return Text(f"{name}_{vector_type(dtype, lanes)}({inside})", dtype, lanes)
 
     def _vector_call(self, name: str, args: list[Text], dtype: str, lanes: int) -> Text:
         if name == "where":
@@ -195,6 +219,20 @@ class ValueWriter:
         kind = vector_type(value.dtype, lanes)
         self.vectors.add((value.dtype, lanes))
         return Text(f"splat_{kind}({_bare(value.text)})", value.dtype, lanes)
+
+
+def helper_text(name: str, dtype: str, lanes: int) -> tuple[str, ValueWriter]:
+    """The C function behind a helper call, and the writer that knows what it uses in turn."""
+    function = FUNCTIONS[name]
+    letters = "xyz"[: function.arity]
+    writer = ValueWriter({}, dict.fromkeys(letters, (dtype, lanes)))
+    body = expansion(name, [Name(letter) for letter in letters], dtype)
+    value = writer.write(body)
+    kind = vector_type(dtype, lanes)
+    c_type = kind if lanes > 1 else C_TYPES[dtype]
+    params = ", ".join(f"{c_type} {letter}" for letter in letters)
+    unused = "AUTODIFFC_MAY_BE_UNUSED static inline"
+    return f"{unused} {c_type} {name}_{kind}({params})\n{{\n    return {value.text};\n}}", writer
 
 
 def constant_text(constant: Const) -> str:

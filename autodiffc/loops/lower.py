@@ -13,18 +13,15 @@ from autodiffc.graph.affine import Affine
 from autodiffc.graph.comprehension import Comprehension, Domain, Indirect, out_indices
 from autodiffc.graph.display import formula_text
 from autodiffc.graph.extents import Extent, ExtentLike, dims_of, product
-from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.injective import is_injective
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import (
     Arg,
     Call,
     Scalar,
-    children,
     dtype_of,
     replace_args,
     walk,
-    with_children,
 )
 from autodiffc.loops.ir import (
     FailUnless,
@@ -47,7 +44,6 @@ from autodiffc.loops.plain import (
     sum_statements,
 )
 from autodiffc.loops.tiled import tiled_statements
-from autodiffc.ops.functions import expansion
 from autodiffc.schedule.kernels import RESERVED, Group, arguments, identifier, storage
 from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
 from autodiffc.schedule.tile import choose_tiling
@@ -87,7 +83,7 @@ class _Builder:
         """The nest with loop indices renamed where they are called like a buffer or a variable."""
         names: list[str] = []
         for name in nest.names:
-            while name in self.taken or name in RESERVED or name in names:
+            while name in self.taken or name in RESERVED - {"i"} or name in names:
                 name += "_"
             names.append(name)
         return replace(nest, names=tuple(names))
@@ -155,7 +151,7 @@ def _cluster(members: Sequence[Node], results: tuple[Node, ...], builder: _Build
                 continue
             operands.append(_move_operands(node, address, buffers, builder))
             new[k] = Arg(len(operands) - 1)
-        bodies.append(replace_args(_simple(node, nest.body), lambda k, n=new: n[k]))  # type: ignore[misc]
+        bodies.append(replace_args(nest.body, lambda k, n=new: n[k]))  # type: ignore[misc]
     joint = replace(nests[0], operands=tuple(operands), bodies=tuple(bodies))
     joint = builder.with_free_names(collapse(joint))
     listed = [
@@ -204,7 +200,6 @@ def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Buil
             finish_operands=values[0].formula.finish_operands,
         )
     nest = builder.with_free_names(build_nest(first, formula))
-    nest = replace(nest, bodies=(_simple(first, nest.body),))
     buffers = _operand_pointers(first, nest, builder)
     dtype = dtype_of(first.formula.body, _operand_dtypes(first, first.formula))
     pointer = [builder.pointer(n) if n in results else None for n in (*values[:1], *positions[:1])]
@@ -218,11 +213,6 @@ def _formula(node: Node, builder: _Builder, target: Target) -> list[Stmt]:
     stmts: list[Stmt] = []
     for piece in node.pieces:
         nest = builder.with_free_names(build_nest(node, piece))
-        nest = replace(
-            nest,
-            bodies=(_simple(node, nest.body),),
-            finish=None if nest.finish is None else _simple_finish(node, piece, nest.finish),
-        )
         buffers = _operand_pointers(node, nest, builder)
         stmts += _piece(node, piece, nest, builder.pointer(node), buffers, target)
     if not covers(node):
@@ -329,26 +319,3 @@ def _all(address: Address) -> Iterator[Address]:
 
 def _operand_dtypes(node: Node, piece: Comprehension) -> list[str]:
     return [node.inputs[a.operand].dtype for a in piece.operands]
-
-
-# --- Bodies in terms of functions that C has ---
-
-
-def _simple(node: Node, body: Scalar) -> Scalar:
-    return expand(body, _operand_dtypes(node, node.pieces[0]))
-
-
-def _simple_finish(node: Node, piece: Comprehension, finish: Scalar) -> Scalar:
-    reduced = dtype_of(piece.body, _operand_dtypes(node, piece))
-    rest = [node.inputs[a.operand].dtype for a in piece.finish_operands]
-    return expand(finish, [reduced, *rest])
-
-
-def expand(body: Scalar, dtypes: Sequence[str]) -> Scalar:
-    """Replaces functions that are made of simpler ones, until none is left."""
-    kids = tuple(expand(k, dtypes) for k in children(body))
-    body = with_children(body, kids) if kids else body
-    if isinstance(body, Call) and FUNCTIONS[body.function].expand is not None:
-        dtype = dtype_of(body.args[-1], dtypes)
-        return expand(expansion(body.function, body.args, dtype), dtypes)
-    return body

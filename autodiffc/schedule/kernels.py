@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 
 import networkx as nx
 
+import autodiffc.ops.functions  # noqa: F401 - registers the scalar functions
 from autodiffc.graph.affine import identity
 from autodiffc.graph.comprehension import Comprehension, inputs_used
 from autodiffc.graph.node import Node
-from autodiffc.ops import functions as _functions  # registers the scalar functions
 
 ALIASES = ("reshape", "stop_gradient", "check_index")
 
@@ -34,8 +34,6 @@ class Group:
     kind: str
     nodes: tuple[Node, ...]
 
-
-assert _functions is not None
 
 # names that the statements of kernels use themselves, and C's own
 RESERVED = frozenset(

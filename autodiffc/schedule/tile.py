@@ -19,7 +19,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autodiffc.graph.scalars import Arg, Call, Cast, Const, Scalar, walk
+from autodiffc.graph.functions import FUNCTIONS
+from autodiffc.graph.scalars import Arg, Call, Const, Scalar
+from autodiffc.ops.functions import expansion
 from autodiffc.schedule.nest import Address, Nest
 from autodiffc.targets import Target
 
@@ -64,12 +66,17 @@ def vectorizable(body: Scalar, dtypes: list[str]) -> bool:
     """Whether a body works on vectors: floats of one type, arithmetic and selections."""
     if not dtypes or len(set(dtypes)) != 1 or dtypes[0] not in ("float32", "float64"):
         return False
-    return all(
-        isinstance(s, Arg)
-        or (isinstance(s, Const) and s.dtype == dtypes[0])
-        or (isinstance(s, Call) and s.function in VECTOR_FUNCTIONS)
-        for s in walk(body)
-    ) and not isinstance(body, Cast)
+    return _is_vector(body, dtypes[0])
+
+
+def _is_vector(body: Scalar, dtype: str) -> bool:
+    if isinstance(body, Const):
+        return body.dtype == dtype
+    if not isinstance(body, Call):
+        return isinstance(body, Arg)
+    if FUNCTIONS[body.function].expand is not None:
+        return _is_vector(expansion(body.function, body.args, dtype), dtype)
+    return body.function in VECTOR_FUNCTIONS and all(_is_vector(a, dtype) for a in body.args)
 
 
 def _lanes(nest: Nest, vector: int, widest: int) -> int:
