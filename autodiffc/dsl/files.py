@@ -25,9 +25,19 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 def load_models(path: str | Path) -> dict[str, Model]:
     """The models of a file, by name."""
+    found = load_file(path)
+    return found if isinstance(found, dict) else {found.name: found}
+
+
+def load_file(path: str | Path) -> Model | dict[str, Model]:
+    """What a file defines: its `model`, or its `models` by name."""
     file = Path(path)
     module = run_file(file)
     models = _defined_models(file, module)
+    return _by_name(file, models) if hasattr(module, "models") else models[0]
+
+
+def _by_name(file: Path, models: Sequence[Model]) -> dict[str, Model]:
     found: dict[str, Model] = {}
     for model in models:
         if model.name in found:
