@@ -61,16 +61,15 @@ class Factor:
     condition: bool = False  # a mask (bool) rather than a number
 
 
-def adjoint(node: Node, position: int, dout: Node) -> Node | None:
-    """The contribution of a compute node to the gradient of `node.inputs[position]`.
+def adjoint(node: Node, target: Node, dout: Node) -> Node | None:
+    """The contribution of a compute node to the gradient of `target`, one of its inputs.
 
     None where nothing flows (integers, flat functions).
     """
-    target = node.inputs[position]
     pieces = [
         contribution
         for piece in node.pieces
-        for contribution in _contributions(node, piece, position, dout)
+        for contribution in _contributions(node, piece, target, dout)
     ]
     terms = [_node(node, target, piece, inputs) for piece, inputs in pieces]
     if not terms:
@@ -83,20 +82,23 @@ def adjoint(node: Node, position: int, dout: Node) -> Node | None:
 
 def _node(node: Node, target: Node, piece: Comprehension, inputs: tuple[Node, ...]) -> Node:
     return compute(
-        inputs, [piece], target.shape, label=f"d_{target.name or target.label or target.op}",
+        inputs,
+        [piece],
+        target.shape,
+        label=f"d_{target.name or target.label or target.op}",
         loc=node.loc,
     )
 
 
 def _contributions(
-    node: Node, piece: Comprehension, position: int, dout: Node
+    node: Node, piece: Comprehension, target: Node, dout: Node
 ) -> Iterator[tuple[Comprehension, tuple[Node, ...]]]:
     if piece.combine in ("argmax", "argmin"):
         return
     dtypes = [node.inputs[a.operand].dtype for a in piece.operands]
     reuse_result = piece.combine == "set"
     for k, access in enumerate(piece.operands):
-        if access.operand != position or not is_float(dtypes[k]):
+        if node.inputs[access.operand] is not target or not is_float(dtypes[k]):
             continue
         count = len(piece.operands)
         out = Arg(count + 1) if reuse_result else None
@@ -112,9 +114,7 @@ def _assemble(
     base = len(node.inputs)
     inputs = (*node.inputs, dout, node)
     accesses = [*piece.operands, Access(base, piece.out), Access(base + 1, piece.out)]
-    reduced_type = dtype_of(
-        piece.body, [node.inputs[a.operand].dtype for a in piece.operands]
-    )
+    reduced_type = dtype_of(piece.body, [node.inputs[a.operand].dtype for a in piece.operands])
     upstream: Scalar = cast_to(Arg(len(piece.operands)), dout.dtype, reduced_type)
     body = times(upstream, partial)
     factor = _factor(node, piece, len(inputs), len(accesses))
@@ -130,7 +130,9 @@ def _assemble(
     body = cast_to(body, reduced_type, wanted)
     affine = [r for r in access.rows if isinstance(r, Affine)]
     once = len(affine) == len(access.rows) and is_injective(affine, piece.domain)
-    formula = Comprehension(piece.domain, access.rows, tuple(accesses), body, "set" if once else "sum")
+    formula = Comprehension(
+        piece.domain, access.rows, tuple(accesses), body, "set" if once else "sum"
+    )
     return _compact(formula, inputs)
 
 
@@ -249,13 +251,10 @@ def _others(node: Node, piece: Comprehension, first_input: int, first_arg: int) 
         match = Call("eq", (Index(k), Index(other)))
         same = match if same == Const(True, "bool") else Call("and", (same, match))
     body = Call("where", (same, Const(1.0, node.dtype), body))
-    out = tuple(
-        Affine(tuple(int(j == k) for j in range(rank + extra))) for k in range(rank)
-    )
+    out = tuple(Affine(tuple(int(j == k) for j in range(rank + extra))) for k in range(rank))
     formula = Comprehension(Domain(extents, guards, names), out, operands, body, "prod")
     others = compute(
         node.inputs, [formula], piece.domain.extents, label="other_factors", loc=node.loc
     )
     everywhere = tuple(Affine(tuple(int(j == k) for j in range(rank))) for k in range(rank))
     return Factor(Arg(first_arg), (Access(first_input, everywhere),), (others,))
-

@@ -28,9 +28,7 @@ TABLE = Path(__file__).with_name("derived.json")
 SYMBOLS = "xyz"
 
 
-def partial(
-    name: str, k: int, args: Sequence[Scalar], out: Scalar, dtype: str
-) -> Scalar | None:
+def partial(name: str, k: int, args: Sequence[Scalar], out: Scalar, dtype: str) -> Scalar | None:
     """The partial of a function in argument `k`, at `args`; None where it is zero.
 
     `out` is the function's value there, `dtype` the floating type in which the call works.

@@ -50,11 +50,10 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
     for node in reversed(graph.order):
         if node not in found or node not in active or node.op in FLAT:
             continue
-        for position in sorted({node.inputs.index(i) for i in node.inputs}):
-            operand = node.inputs[position]
+        for operand in dict.fromkeys(node.inputs):
             if operand not in active or not is_float(operand.dtype):
                 continue
-            contribution = _contribution(node, position, found[node])
+            contribution = _contribution(node, operand, found[node])
             if contribution is not None:
                 _accumulate(found, operand, contribution)
     return [found.get(node) or fill(node, 0.0) for node in wrt]
@@ -81,11 +80,11 @@ def _accumulate(found: dict[Node, Node], node: Node, contribution: Node) -> None
     found[node] = contribution if before is None else elementwise("add", before, contribution)
 
 
-def _contribution(node: Node, position: int, dout: Node) -> Node | None:
+def _contribution(node: Node, target: Node, dout: Node) -> Node | None:
     if node.op == "reshape":
-        return reshape(dout, node.inputs[0].shape)
+        return reshape(dout, target.shape)
     if node.op == "compute":
-        return adjoint(node, position, dout)
+        return adjoint(node, target, dout)
     raise DifferentiationError(
         f"the operation {node.label or node.op} has no derivative",
         found=repr(node),
