@@ -13,10 +13,11 @@ equal within rounding. Every pass is deterministic and idempotent.
 
 from __future__ import annotations
 
+from autodiffc.passes.fuse import fuse
 from autodiffc.passes.gather import gather
 from autodiffc.passes.normalize import normalize
 from autodiffc.passes.share import share
 from autodiffc.passes.simplify import simplify
 from autodiffc.passes.specialize import specialize
 
-__all__ = ["specialize", "normalize", "simplify", "share", "gather"]
+__all__ = ["specialize", "normalize", "simplify", "share", "gather", "fuse"]

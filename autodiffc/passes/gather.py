@@ -1,7 +1,7 @@
 """Scatters become plain reductions, so that no two threads write one element.
 
-The adjoint of a windowed read adds into rows such as `s*i + p`: different points meet at one element.
-Each such row is *pivoted* on one index: solve for it, and loop over the row's value instead.
+The adjoint of a windowed read adds into rows such as `s*i + p`: different points meet at one
+element. Each such row is *pivoted* on one index: solve for it, and loop over the row's value.
 
     dx[s*i + d*p - pad] += …      becomes, for every phase rho in 0 … s-1,
     dx[s*h + rho]       =  sum over p' of …      with p = (s/g)*p' + p0,  g = gcd(s, d),
@@ -155,8 +155,8 @@ def _split(phase: _Phase, axis: int, row: Affine, pivot: int, size: int) -> list
             return None
         chosen[(rho, *kept)] = list(residues)
     phases = []
-    for (rho, *_), residues in sorted(chosen.items()):
-        new = _phase(phase, axis, row, pivot, size, rho, dict(zip(others, residues, strict=True)))
+    for (rho, *_), fitting in sorted(chosen.items()):
+        new = _phase(phase, axis, row, pivot, size, rho, dict(zip(others, fitting, strict=True)))
         if new is not None:
             phases.append(new)
     return phases
