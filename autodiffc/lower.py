@@ -16,7 +16,8 @@ from autodiffc.emit.module import Emitted, emit_program
 from autodiffc.errors import ArgumentError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
-from autodiffc.passes.specialize import specialize
+from autodiffc.passes import gather, normalize, share, simplify, specialize
+from autodiffc.passes.fuse import fuse
 from autodiffc.runtime.initial import describe_initializer
 from autodiffc.schedule.plan import Plan, Planner
 from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
@@ -25,8 +26,17 @@ from autodiffc.targets import get_target
 Pass = Callable[[Graph], Graph]
 DimChoice = int | tuple[int, int]
 
-# Each can be left out; the results stay the same.
-PASSES: tuple[tuple[str, Pass], ...] = ()
+# Each can be left out, and the results stay the same within rounding.
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("simplify", simplify),
+    ("normalize", normalize),
+    ("share", share),
+    ("gather", gather),
+    ("normalize", normalize),
+    ("fuse", fuse),
+    ("simplify", simplify),
+    ("share", share),
+)
 
 
 @dataclass(frozen=True)

@@ -46,16 +46,20 @@ def nest_loops(
     *,
     parallel: int = 0,
     simd: bool = False,
+    deeper: Sequence[int] = (),
 ) -> list[Stmt]:
-    """Loops over `order`, outermost first; the first `parallel` of them may run in parallel."""
+    """Loops over `order`, outermost first; the first `parallel` of them may run in parallel.
+
+    `deeper` are indices whose loops `inner` makes itself: guards on them wait until then.
+    """
     if not order:
         body = inner(scope)
         return scope.take_pending() + body
     index, rest = order[0], order[1:]
-    start, stop = loop_bounds(nest, index, scope, rest)
+    start, stop = loop_bounds(nest, index, scope, (*rest, *deeper))
     below = scope.child()
     below.values[index] = variable(nest.names[index])
-    body = nest_loops(nest, rest, below, inner, simd=simd)
+    body = nest_loops(nest, rest, below, inner, simd=simd, deeper=deeper)
     mode = ("parallel " if parallel else "") + ("simd" if simd and not rest else "")
     mode = mode.strip() or "serial"
     return [*scope.take_pending(), For(nest.names[index], start, stop, tuple(body), mode=mode)]
@@ -175,7 +179,9 @@ def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str])
         return [acc, *guarded(nest, loops), *finish_store(nest, buffer, scope, Name("acc"))]
 
     order = memory_order(nest)
-    return nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)))
+    return nest_loops(
+        nest, order, Scope(buffers), inner, parallel=int(bool(order)), deeper=nest.reduced
+    )
 
 
 def _reduction_order(nest: Nest) -> list[int]:
@@ -244,7 +250,9 @@ def extremum_statements(
         return [*head, *guarded(nest, loops), *tail]
 
     order = memory_order(nest)
-    return nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)))
+    return nest_loops(
+        nest, order, Scope(buffers), inner, parallel=int(bool(order)), deeper=nest.reduced
+    )
 
 
 def _start(dtype: str, worst: float) -> Const:

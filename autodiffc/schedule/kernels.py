@@ -231,7 +231,7 @@ def _kind(members: Sequence[Node]) -> str:
         return "check"
     if is_elementwise(first):
         return "cluster"
-    return "extremum" if first.formula.combine in EXTREMA else "formula"
+    return "extremum" if first.pieces[0].combine in EXTREMA else "formula"
 
 
 EXTREMA = ("max", "min", "argmax", "argmin")

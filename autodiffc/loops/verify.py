@@ -1,0 +1,133 @@
+"""The rules of the loop IR, checked: names before use, one declaration a scope, sane vectors.
+
+`verify(kernel)` raises VerificationError with the kernel's name; the tests call it for every kernel
+that they lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autodiffc.errors import VerificationError
+from autodiffc.graph.scalars import Scalar, walk
+from autodiffc.loops.ir import (
+    Block,
+    CeilDiv,
+    FailUnless,
+    FloorDiv,
+    For,
+    If,
+    Int,
+    IntValue,
+    Kernel,
+    LaneSum,
+    Let,
+    LetInt,
+    Linear,
+    Load,
+    MaxOf,
+    MinOf,
+    Name,
+    Set,
+    Stmt,
+    Store,
+    Var,
+    Zero,
+)
+
+
+def verify(kernel: Kernel) -> None:
+    """Raises VerificationError where a kernel breaks a rule of the grammar."""
+    _Verifier(kernel).block(kernel.body, frozenset(kernel.dims), frozenset(), frozenset())
+
+
+class _Verifier:
+    """Walks statements with three sets of names: integers, values, and values that may be set."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.buffers = {p.name: p for p in kernel.params}
+
+    def fail(self, message: str) -> None:
+        raise VerificationError(f"kernel {self.kernel.name}: {message}")
+
+    def block(
+        self,
+        body: Sequence[Stmt],
+        integers: frozenset[str],
+        values: frozenset[str],
+        settable: frozenset[str],
+    ) -> None:
+        declared: set[str] = set()
+        for stmt in body:
+            if isinstance(stmt, For):
+                self._int(stmt.start, integers)
+                self._int(stmt.stop, integers)
+                if stmt.step < 1 or "parallel" in stmt.mode and integers - set(self.kernel.dims):
+                    self.fail(f"loop {stmt.variable}: a parallel loop must be outermost")
+                self.block(stmt.body, integers | {stmt.variable}, values, settable)
+            elif isinstance(stmt, If | Block):
+                for condition in getattr(stmt, "conditions", ()):
+                    self._int(condition, integers)
+                self.block(stmt.body, integers, values, settable)
+            elif isinstance(stmt, Let | Var):
+                self._value(stmt.value, integers, values)
+                self._declare(stmt.name, declared)
+                values |= {stmt.name}
+                settable |= {stmt.name} if isinstance(stmt, Var) else frozenset()
+            elif isinstance(stmt, LetInt):
+                self._let_int(stmt, integers, values)
+                self._declare(stmt.name, declared)
+                integers |= {stmt.name}
+            elif isinstance(stmt, Set):
+                self._value(stmt.value, integers, values)
+                if stmt.name not in settable:
+                    self.fail(f"{stmt.name} is set but no variable")
+            elif isinstance(stmt, Store):
+                self._store(stmt, integers, values)
+            elif isinstance(stmt, Zero):
+                self._written(stmt.buffer)
+            elif isinstance(stmt, FailUnless) and not self.kernel.can_fail:
+                self.fail("a check in a kernel that cannot fail")
+
+    def _let_int(self, stmt: LetInt, integers: frozenset[str], values: frozenset[str]) -> None:
+        if isinstance(stmt.value, Load):
+            self._value(stmt.value, integers, values)
+        else:
+            self._int(stmt.value, integers)
+
+    def _declare(self, name: str, declared: set[str]) -> None:
+        if name in declared or name in self.buffers:
+            self.fail(f"{name} is declared twice")
+        declared.add(name)
+
+    def _store(self, stmt: Store, integers: frozenset[str], values: frozenset[str]) -> None:
+        self._written(stmt.buffer)
+        self._int(stmt.index, integers)
+        self._value(stmt.value, integers, values)
+
+    def _written(self, buffer: str) -> None:
+        if buffer not in self.buffers or not self.buffers[buffer].written:
+            self.fail(f"{buffer} is written but no result")
+
+    def _int(self, value: Int, integers: frozenset[str]) -> None:
+        if isinstance(value, MaxOf | MinOf):
+            for item in value.items:
+                self._int(item, integers)
+            return
+        linear = value.value if isinstance(value, CeilDiv | FloorDiv) else value
+        assert isinstance(linear, Linear)
+        for _, name in linear.terms:
+            if name not in integers:
+                self.fail(f"the integer {name} is used before it is known")
+
+    def _value(self, value: Scalar, integers: frozenset[str], values: frozenset[str]) -> None:
+        for part in walk(value):
+            if isinstance(part, Name | LaneSum) and part.name not in values:
+                self.fail(f"the value {part.name} is used before it is known")
+            if isinstance(part, IntValue):
+                self._int(part.value, integers)
+            if isinstance(part, Load):
+                if part.buffer not in self.buffers:
+                    self.fail(f"{part.buffer} is read but no parameter")
+                self._int(part.index, integers)
