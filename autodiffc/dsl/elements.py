@@ -401,8 +401,10 @@ def apply(function: str, *operands: object) -> Element:
     if affine is not None:
         return affine
     args = tuple(as_element(operand) for operand in operands)
-    if function == "pow" and isinstance(args[1], Number) and args[1].value in (1, 2, 3):
-        return _product([args[0]] * int(args[1].value))  # exact, and cheaper than pow
+    if function == "pow" and isinstance(args[1], Number):
+        return _power(args[0], args[1].value)
+    if function == "abs" and not is_float(args[0].dtype):
+        return apply("where", apply("lt", args[0], 0), apply("neg", args[0]), args[0])
     dtypes = argument_dtypes(function, args)
     if function in ("floordiv", "mod") and not any(is_float(d) for d in dtypes):
         function = f"int_{function}"
@@ -412,10 +414,19 @@ def apply(function: str, *operands: object) -> Element:
     return Apply(function, args, coerced_call(function, *typed)[1])
 
 
-def _product(factors: Sequence[Element]) -> Element:
-    product = factors[0]
-    for factor in factors[1:]:
-        product = apply("mul", product, factor)
+def _power(x: Element, exponent: float) -> Element:
+    """x**exponent in the form a reader of the exponent would choose: products, roots."""
+    if exponent in (0.5, -0.5) and is_float(x.dtype):
+        return apply("sqrt" if exponent > 0 else "rsqrt", x)
+    if not float(exponent).is_integer() or abs(exponent) > 4:
+        result = argument_dtypes("pow", (x, Number(exponent)))
+        typed = [(Arg(k), dtype) for k, dtype in enumerate(result)]
+        return Apply("pow", (x, Number(float(exponent))), coerced_call("pow", *typed)[1])
+    if exponent < 0:
+        return apply("div", 1.0, _power(x, -exponent))
+    product = convert(Number(1), x.dtype)
+    for k in range(int(exponent)):
+        product = apply("mul", product, x) if k else x
     return product
 
 

@@ -151,7 +151,7 @@ class Model:
                     f"the next value of state {name!r} does not have the state's type",
                     found=str(value.type),
                     expected=str(state.type),
-                    help="ad.cast(value, dtype) converts" if error is DtypeError else None,
+                    help="ad.astype(value, dtype) converts" if error is DtypeError else None,
                     loc=value.loc or self.loc,
                 )
 
