@@ -111,7 +111,7 @@ def _replace(path: Path, content: bytes) -> None:
 def load_output(directory: str | Path) -> Compiled:
     """The model in a folder written by `autodiffc compile -o`, or `ad.compile(output=...)`."""
     folder = Path(directory)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     name = str(manifest.get("prefix"))
     library = folder / f"lib{name}.so"
     module = folder / f"_{name}{extension_suffix()}"
@@ -129,7 +129,8 @@ def load_output(directory: str | Path) -> Compiled:
     return Compiled(ffi, lib, manifest)
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What an earlier build wrote of itself."""
     path = folder / MANIFEST
     try:
         found = json.loads(path.read_bytes())
