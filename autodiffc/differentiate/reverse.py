@@ -43,7 +43,7 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
     for node in wrt:
         _check_floating(node, "a gradient's variable")
     graph = Graph({str(k): node for k, node in enumerate([*outputs, *wrt])})
-    active = _between(graph, wrt)
+    active = between(graph, wrt)
     found: dict[Node, Node] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         _accumulate(found, output, cotangent)
@@ -53,7 +53,7 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
         for operand in dict.fromkeys(node.inputs):
             if operand not in active or not is_float(operand.dtype):
                 continue
-            contribution = _contribution(node, operand, found[node])
+            contribution = contribution_of(node, operand, found[node])
             if contribution is not None:
                 _accumulate(found, operand, contribution)
     return [found.get(node) or fill(node, 0.0) for node in wrt]
@@ -66,7 +66,7 @@ def fill(like: Node, value: float) -> Node:
     return compute([], [formula], like.shape, label="zeros" if value == 0 else "ones", loc=like.loc)
 
 
-def _between(graph: Graph, wrt: Sequence[Node]) -> set[Node]:
+def between(graph: Graph, wrt: Sequence[Node]) -> set[Node]:
     """Nodes that depend on `wrt` through operations that pass gradients on."""
     active: set[Node] = set(wrt)
     for node in graph.order:
@@ -80,7 +80,8 @@ def _accumulate(found: dict[Node, Node], node: Node, contribution: Node) -> None
     found[node] = contribution if before is None else elementwise("add", before, contribution)
 
 
-def _contribution(node: Node, target: Node, dout: Node) -> Node | None:
+def contribution_of(node: Node, target: Node, dout: Node) -> Node | None:
+    """What a node whose gradient is `dout` adds to the gradient of its operand `target`."""
     if node.op == "reshape":
         return reshape(dout, target.shape)
     if node.op == "compute":
