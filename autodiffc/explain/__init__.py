@@ -6,6 +6,6 @@ column starts from dJ/dJ = 1 and lists, in reverse order, what each value hands 
 """
 
 from autodiffc.explain.derivation import Derivation, derive
-from autodiffc.explain.render import FORMATS, render
+from autodiffc.explain.render import FORMATS, check_format, render
 
-__all__ = ["FORMATS", "Derivation", "derive", "render"]
+__all__ = ["FORMATS", "Derivation", "check_format", "derive", "render"]

@@ -2,7 +2,7 @@
 
 Each gradient is stood for by a node of its own, so that a contribution reads
 `dJ/dt += dJ/du1 * cos(t)` instead of unfolding everything behind `dJ/du1`. The contributions are
-those of `differentiate.adjoint`, node by node in reverse order, as reverse mode adds them.
+those that `differentiate.reverse` adds up, node by node in reverse order.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autodiffc.differentiate.adjoint import adjoint
 from autodiffc.differentiate.chain import times
+from autodiffc.differentiate.reverse import FLAT, between, contribution_of
 from autodiffc.dsl.model import Model
-from autodiffc.errors import DifferentiationError
 from autodiffc.explain.names import Gradient
 from autodiffc.graph.comprehension import Comprehension
-from autodiffc.graph.construct import leaf, reshape
+from autodiffc.graph.construct import leaf
 from autodiffc.graph.dag import Graph, ancestors
 from autodiffc.graph.node import LEAVES, Node, renew
 from autodiffc.graph.scalars import Arg, Call, Scalar
 from autodiffc.graph.types import is_float
 from autodiffc.passes.formulas import body_dtypes
 from autodiffc.passes.rules import simplify_body
-
-FLAT = (*LEAVES, "stop_gradient", "check_index")
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class _Backward:
     def __init__(self, root: Node, wrt: Sequence[Node], names: dict[Node, str]) -> None:
         self.root, self.wrt, self.names = root, wrt, names
         self.graph = Graph({"root": root, **{f"wrt {k}": n for k, n in enumerate(wrt)}})
-        self.active = self._between()
+        self.active = between(self.graph, wrt)
         self.gradients: dict[Node, Node] = {}
 
     def steps(self) -> Iterator[Step]:
@@ -96,19 +93,11 @@ class _Backward:
             if node not in self.gradients:
                 yield Step("zero", node, self._gradient(node))
 
-    def _between(self) -> set[Node]:
-        """Nodes that depend on `wrt` through operations that pass gradients on."""
-        active = set(self.wrt)
-        for node in self.graph.order:
-            if node.op not in FLAT and any(i in active for i in node.inputs):
-                active.add(node)
-        return active
-
     def _contributions(self, node: Node) -> Iterator[Step]:
         for operand in dict.fromkeys(node.inputs):
             if operand not in self.active or not is_float(operand.dtype):
                 continue
-            contribution = self._contribution(node, node.inputs.index(operand))
+            contribution = contribution_of(node, operand, self._gradient(node))
             if contribution is None:
                 continue
             terms = [_simplified(term) for term in _terms(contribution)]
@@ -117,19 +106,6 @@ class _Backward:
             for term in terms:
                 self.names.setdefault(term, self.names[gradient])
                 yield Step("add", gradient, term)
-
-    def _contribution(self, node: Node, position: int) -> Node | None:
-        upstream = self._gradient(node)
-        if node.op == "reshape":
-            return reshape(upstream, node.inputs[0].shape)
-        if node.op == "compute":
-            return adjoint(node, position, upstream)
-        raise DifferentiationError(
-            f"the operation {node.label or node.op} has no derivative",
-            found=repr(node),
-            help="ad.stop_gradient(...) takes a value as constant",
-            loc=node.loc,
-        )
 
     def _helpers(self, terms: Sequence[Node]) -> Iterator[Step]:
         """Values that only the backward pass needs, such as where a maximum was found."""

@@ -32,11 +32,16 @@ EXPLAIN_LATEX: Notation = ExplainLatex()
 
 def render(derivation: Derivation, format: str = "text") -> str:
     """The two columns in a format of `FORMATS`."""
+    return FORMATS[check_format(format)](derivation)
+
+
+def check_format(format: str) -> str:
+    """`format` if it is one."""
     if format not in FORMATS:
         raise ArgumentError(
             "unknown format", found=repr(format), expected="one of " + ", ".join(FORMATS)
         )
-    return FORMATS[format](derivation)
+    return format
 
 
 # --- Rows ---

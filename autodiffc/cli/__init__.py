@@ -1,0 +1,17 @@
+"""The shell's `autodiffc`: one file a command.
+
+    app        the commands, and what happens to errors and Ctrl-C
+    options    the options that several commands share
+    console    what goes to stdout and what to stderr
+
+A command imports what it needs when it runs, so that `autodiffc --help` is there at once.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The entry point of `autodiffc` and of `python -m autodiffc`."""
+    from autodiffc.cli.app import app
+
+    app(prog_name="autodiffc")
