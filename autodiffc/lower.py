@@ -16,8 +16,9 @@ from autodiffc.emit.module import Emitted, emit_program
 from autodiffc.errors import ArgumentError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
-from autodiffc.passes import gather, normalize, share, simplify, specialize
-from autodiffc.passes.fuse import fuse
+from autodiffc.passes import fuse, gather, normalize, share, simplify, specialize
+from autodiffc.passes.halo import halo
+from autodiffc.passes.split import split
 from autodiffc.runtime.initial import describe_initializer
 from autodiffc.schedule.plan import Plan, Planner
 from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
@@ -33,7 +34,9 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("share", share),
     ("gather", gather),
     ("normalize", normalize),
+    ("halo", halo),
     ("fuse", fuse),
+    ("split", split),
     ("simplify", simplify),
     ("share", share),
 )

@@ -171,7 +171,7 @@ class _Clusters:
             return False
         if is_elementwise(node) and is_elementwise(first):
             return node.shape == first.shape and self._reads_in_place(node, home)
-        return len(self._members[home]) == 1 and _are_twins(first, node)
+        return len(self._members[home]) == 1 and are_twins(first, node)
 
     def _leads_back(self, node: Node, home: int) -> bool:
         """Whether an operand outside the cluster depends on a member of it."""
@@ -211,9 +211,9 @@ def _computed_behind(node: Node, home: dict[Node, int]) -> list[Node]:
     return found
 
 
-def _are_twins(a: Node, b: Node) -> bool:
+def are_twins(a: Node, b: Node) -> bool:
     """An extremum and its position over the same points."""
-    if a.inputs != b.inputs or len(a.pieces) != 1 or len(b.pieces) != 1:
+    if a.op != "compute" or a.inputs != b.inputs or len(a.pieces) != 1 or len(b.pieces) != 1:
         return False
     pair = {a.formula.combine, b.formula.combine}
     if pair not in ({"max", "argmax"}, {"min", "argmin"}):

@@ -20,7 +20,14 @@ from autodiffc.graph.dag import Graph, ancestors
 from autodiffc.graph.extents import ExtentLike, defaults, product, substitute
 from autodiffc.graph.node import LEAVES, Node
 from autodiffc.schedule.arena import Life, pack
-from autodiffc.schedule.kernels import Group, arguments, group_nodes, identifier, storage
+from autodiffc.schedule.kernels import (
+    Group,
+    are_twins,
+    arguments,
+    group_nodes,
+    identifier,
+    storage,
+)
 from autodiffc.schedule.program import GENERAL, GRADIENT, NEXT, OUTPUT, PARAM, split_key
 
 ITEM_BYTES = {"bool": 1, "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
@@ -72,7 +79,7 @@ class Planner:
         self.keys = dict(graph.outputs)
         self.wanted = _wanted(graph)
         forward = [n for k, n in self.keys.items() if split_key(k)[0] in (OUTPUT, NEXT, PARAM)]
-        self.forward = set(ancestors(forward))
+        self.forward = _with_positions(set(ancestors(forward)), graph)
         self.groups = _checks_first(group_nodes(graph.order, self.phase))
         self.group_of = {n: g for g in self.groups for n in g.nodes}
         self.readers = self._readers()
@@ -307,6 +314,12 @@ def _outputs_before_updates(calls: list[Call], copies: list[Call]) -> list[Call]
 def _overwrites(call: Call) -> bool:
     written = call.slots[len(call.slots) - len(call.results) :]
     return any(s.kind in ("param", "state") for s in written)
+
+
+def _with_positions(forward: set[Node], graph: Graph) -> set[Node]:
+    """The forward nodes, and the positions of extrema that forward computes: one scan for both."""
+    extrema = {n for n in forward if n.op == "compute" and n.pieces[0].combine in ("max", "min")}
+    return forward | {n for n in graph.order if any(are_twins(n, x) for x in extrema)}
 
 
 def _wanted(graph: Graph) -> dict[Node, frozenset[str]]:
