@@ -64,8 +64,7 @@ def _bind_inputs(context: Context, entry: str, arrays: Mapping[str, Any]) -> Bou
         context._need("backward")
         context._need_differentiated()
     request = context._new_request("forward" if entry == "value_and_grad" else entry, arrays)
-    inputs = context._program.new_inputs()
-    inputs.struct.seed = context._training_inputs.struct.seed
+    inputs = context._new_inputs(context._training_inputs.struct.seed)
     outputs = context._load(request, inputs, arrays)
     inputs.point_to_scalars(request.arguments, arrays)
     out = outputs.bind(inputs.dims)

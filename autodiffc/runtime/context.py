@@ -51,8 +51,8 @@ class Context:
             program.ffi, c_type, signature.param_elements, signature.dtype
         )
         self._param_grads = views(self._grad_buffer, signature.params)
-        self._training_inputs = program.new_inputs()
-        self._prediction_inputs = program.new_inputs()
+        self._training_inputs = self._new_inputs(seed=0)
+        self._prediction_inputs = self._new_inputs(seed=0)
         if "backward" in program.functions:
             self._cotangents = program.new_cotangents()
             self._input_grads = program.new_input_grads()
@@ -63,7 +63,6 @@ class Context:
         self._forward: Forward | None = None
         # a forward in training mode writes the model's own states: running statistics, counters
         self._forward_writes = any(not s.optimizer for s in signature.states.values())
-        self._seed(0)
 
     # --- What there is ---
 
@@ -374,6 +373,14 @@ class Context:
                 expected="one of " + ", ".join(map(repr, self._program.cotangents)),
                 help="ad.Model(..., differentiate=...) names the output to start from",
             )
+
+    def _new_inputs(self, seed: int) -> ReadStruct:
+        """A struct that reads the run-time scalars where `set` writes them."""
+        inputs = self._program.new_inputs()
+        for name, cell in self._variables.scalars.items():
+            setattr(inputs.struct, name, cell)
+        inputs.struct.seed = seed
+        return inputs
 
     def _seed(self, seed: int) -> None:
         """What random numbers in the model start from."""
