@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autodiffc.cli.console import file_size, guarded, message, plain, product, table
+from autodiffc.cli.console import guarded, message, plain, product, table
 from autodiffc.cli.options import (
     CompilerCommand,
     Dtype,
@@ -120,7 +120,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for entry, count in manifest.get("flops", {}).items():
         yield f"FLOPs {entry}", f"{count:,}" if isinstance(count, int) else str(count)
     for entry, count in manifest["arena_bytes"].items():
-        yield f"arena {entry}", f"{count:,} bytes ({file_size(count)})"
+        yield f"arena {entry}", f"{count:,} bytes"
     yield "entries", ", ".join(manifest["entries"])
     yield "target", str(manifest.get("target", "unknown"))
     yield from _build_facts(manifest)

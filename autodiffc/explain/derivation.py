@@ -18,7 +18,7 @@ from autodiffc.graph.comprehension import Comprehension
 from autodiffc.graph.construct import leaf
 from autodiffc.graph.dag import Graph, ancestors
 from autodiffc.graph.node import LEAVES, Node, renew
-from autodiffc.graph.scalars import Arg, Call, Scalar
+from autodiffc.graph.scalars import Arg, Call, Scalar, const, rewrite
 from autodiffc.graph.types import is_float
 from autodiffc.passes.formulas import body_dtypes
 from autodiffc.passes.rules import simplify_body
@@ -157,5 +157,13 @@ def _simplified_body(piece: Comprehension, dtypes: Sequence[str], inputs: Sequen
     if isinstance(body, Call) and body.function == "mul" and isinstance(body.args[0], Arg):
         first = inputs[piece.operands[body.args[0].position].operand]
         if isinstance(first.name, Gradient):
-            return times(body.args[0], simplify_body(body.args[1], dtypes))
-    return simplify_body(body, dtypes)
+            partial = rewrite(simplify_body(body.args[1], dtypes), _doubled)
+            return times(body.args[0], partial)
+    return rewrite(simplify_body(body, dtypes), _doubled)
+
+
+def _doubled(s: Scalar) -> Scalar:
+    """x + x -> 2*x"""
+    if isinstance(s, Call) and s.function == "add" and s.args[0] == s.args[1]:
+        return Call("mul", (const(2.0), s.args[0]))
+    return s

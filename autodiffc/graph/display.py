@@ -262,8 +262,14 @@ def tidy(s: Scalar) -> Scalar:
 def _signs_first(s: Call) -> Scalar:
     """a * -b -> -(a*b), -a * b -> -(a*b), -a * -b -> a*b; constants keep their sign at the left."""
     a, b = s.args
-    if isinstance(a, Const) and a.value == -1 and s.function == "mul":
+    if s.function == "mul" and isinstance(a, Const) and a.value == -1:
         return Call("neg", (b,))
+    if s.function == "mul" and isinstance(a, Index) and isinstance(b, Const):
+        return Call("mul", (b, a))  # i*2 -> 2*i
+    if s.function == "mul" and isinstance(b, Call) and b.function == "mul":
+        return tidy(Call("mul", (tidy(Call("mul", (a, b.args[0]))), b.args[1])))  # a*(b*c) -> a*b*c
+    if s.function == "mul" and isinstance(b, Call) and _is_reciprocal(b):
+        return Call("div", (a, b.args[1]))  # a*(1/b) -> a/b
     minus_b = _negated(b)
     if minus_b is None:
         is_negation = isinstance(a, Call) and a.function == "neg"
@@ -272,6 +278,10 @@ def _signs_first(s: Call) -> Scalar:
     if minus_a is not None:
         return Call(s.function, (minus_a, minus_b))
     return Call("neg", (Call(s.function, (a, minus_b)),))
+
+
+def _is_reciprocal(s: Call) -> bool:
+    return s.function == "div" and isinstance(s.args[0], Const) and s.args[0].value == 1
 
 
 def _negated(s: Scalar) -> Scalar | None:
