@@ -50,7 +50,7 @@ def convolution(
     for part, kernels in zip(*parts, strict=True):
         patches = _patches(part, list(weight.shape[2:]), stride, padding, dilation, 0.0)
         terms = [
-            np.tensordot(patch, kernels[(slice(None), slice(None), *offset)], axes=(1, 1))
+            np.tensordot(patch, np.moveaxis(kernels, (0, 1), (-2, -1))[offset], axes=(1, 1))
             for offset, patch in patches
         ]
         results.append(np.moveaxis(np.sum(terms, axis=0), -1, 1))
