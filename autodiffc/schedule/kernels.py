@@ -35,6 +35,10 @@ class Group:
     nodes: tuple[Node, ...]
 
 
+MATH_FUNCTIONS = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp
+exp2 expm1 fabs fdim floor fma fmax fmin fmod hypot lgamma log log10 log1p log2 logb modf nearbyint
+nextafter pow remainder rint round sin sinh sqrt tan tanh tgamma trunc abs""".split()
+
 # names that the statements of kernels use themselves, and C's own
 RESERVED = frozenset(
     [
@@ -82,6 +86,9 @@ RESERVED = frozenset(
         "inline",
         "restrict",
         "i",
+        # functions that kernels call: a variable of that name would hide them
+        *["larger", "smaller", "floor_div", "ceil_div", "team_limit"],
+        *(name + suffix for name in MATH_FUNCTIONS for suffix in ("", "f")),
     ]
 )
 
