@@ -87,7 +87,10 @@ class StatementWriter:
             self.add(pragma)
         name, start = loop.variable, int_text(loop.start)
         step = f"++{name}" if loop.step == 1 else f"{name} += {loop.step}"
-        self.add(f"for (int64_t {name} = {start}; {name} < {stop}; {step}) {{")
+        if loop.step == -1:
+            self.add(f"for (int64_t {name} = {stop}; {name}-- > {start};) {{")
+        else:
+            self.add(f"for (int64_t {name} = {start}; {name} < {stop}; {step}) {{")
         self.block(loop.body)
         self.add("}")
 
@@ -102,7 +105,7 @@ class StatementWriter:
 
     def _declare(self, stmt: Let | Var) -> None:
         value = self.values.write(stmt.value)
-        kind, text = C_TYPES[stmt.dtype], value.text
+        kind, text = "int" if stmt.dtype == "bool" else C_TYPES[stmt.dtype], value.text
         if stmt.lanes > 1:
             kind = vector_type(stmt.dtype, stmt.lanes)
             self.values.vectors.add((stmt.dtype, stmt.lanes))

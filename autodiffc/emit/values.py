@@ -186,7 +186,7 @@ class ValueWriter:
             return Text(f"{function.libm}{suffix}({inside})", dtype)
         assert function.operator is not None, call.function
         text = function.operator.format(*(a.text for a in args))
-        narrow = dtype in ("uint8", "bool") and not predicate and call.function != "where"
+        narrow = dtype == "uint8" and call.function != "where"  # C computes in int
         return Text(f"({C_TYPES[dtype]}){text}" if narrow else text, dtype)
 
     def _helper_call(self, name: str, args: list[Text], lanes: int) -> Text:

@@ -6,6 +6,7 @@
              Name(variable) | Load(buffer, index, lanes, stride) | IntValue(int) | Const | Size
              | LaneSum(variable) | MaskFirst(value, lanes, count)
     Stmt   = For(variable, start, stop, step, body, mode)   mode: parallel, simd, both, or serial
+                                                            step -1: from stop - 1 down to start
            | If(conditions, body)                           all conditions >= 0
            | Block(body)                                    a scope of its own
            | Let(name, dtype, lanes, value)                 a constant of the enclosing block

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from autodiffc.graph.extents import product
 from autodiffc.graph.scalars import (
     Call,
     Const,
@@ -35,6 +36,8 @@ from autodiffc.loops.ir import (
 )
 from autodiffc.schedule.nest import Address, Nest
 
+WINDOW = 16  # points that the C compiler unrolls within a vectorized loop
+SHORT = 4  # trips of a loop that the C compiler unrolls within a vectorized one
 Inner = Callable[[Scope], list[Stmt]]
 
 
@@ -47,6 +50,7 @@ def nest_loops(
     parallel: int = 0,
     simd: bool = False,
     deeper: Sequence[int] = (),
+    backwards: bool = False,
 ) -> list[Stmt]:
     """Loops over `order`, outermost first; the first `parallel` of them may run in parallel.
 
@@ -59,10 +63,11 @@ def nest_loops(
     start, stop = loop_bounds(nest, index, scope, (*rest, *deeper))
     below = scope.child()
     below.values[index] = variable(nest.names[index])
-    body = nest_loops(nest, rest, below, inner, simd=simd, deeper=deeper)
+    body = nest_loops(nest, rest, below, inner, simd=simd, deeper=deeper, backwards=backwards)
     mode = ("parallel " if parallel else "") + ("simd" if simd and not rest else "")
     mode = mode.strip() or "serial"
-    return [*scope.take_pending(), For(nest.names[index], start, stop, tuple(body), mode=mode)]
+    step = -1 if backwards else 1
+    return [*scope.take_pending(), For(nest.names[index], start, stop, tuple(body), step, mode)]
 
 
 def guarded(nest: Nest, body: list[Stmt]) -> list[Stmt]:
@@ -128,8 +133,25 @@ def place_statements(nest: Nest, buffer: str, buffers: dict[int, str]) -> list[S
 
     order = [*memory_order(nest), *nest.reduced]
     simd = bool(order) and _contiguous(nest, order[-1])
+    if len(order) > 1 and not nest.guards and _is_short(nest, order[-1]):
+        return _interleaved(nest, order, Scope(buffers), inner)
     loops = nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)), simd=simd)
     return guarded(nest, loops)
+
+
+def _is_short(nest: Nest, index: int) -> bool:
+    extent = nest.extents[index]
+    return isinstance(extent, int) and extent <= SHORT
+
+
+def _interleaved(nest: Nest, order: Sequence[int], scope: Scope, inner: Inner) -> list[Stmt]:
+    """Where the innermost loop has a few trips, the one around it is the one for vectors."""
+
+    def innermost(outer: Scope) -> list[Stmt]:
+        return nest_loops(nest, order[-1:], outer, inner)
+
+    around = order[:-1]
+    return nest_loops(nest, around, scope, innermost, parallel=1, simd=True, deeper=order[-1:])
 
 
 def scatter_statements(
@@ -180,8 +202,22 @@ def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str])
 
     order = memory_order(nest)
     return nest_loops(
-        nest, order, Scope(buffers), inner, parallel=int(bool(order)), deeper=nest.reduced
+        nest,
+        order,
+        Scope(buffers),
+        inner,
+        parallel=int(bool(order)),
+        simd=_short_windows(nest, order),
+        deeper=nest.reduced,
     )
+
+
+def _short_windows(nest: Nest, order: Sequence[int]) -> bool:
+    """Whether neighbouring results are computed side by side: each from a few points in a window."""
+    extents = [nest.extents[k] for k in nest.reduced]
+    points = product(tuple(extents))
+    small = isinstance(points, int) and points <= WINDOW
+    return bool(order) and small and not nest.guards and nest.out.strides[order[-1]] == 1
 
 
 def _reduction_order(nest: Nest) -> list[int]:
@@ -227,21 +263,23 @@ def extremum_statements(
 ) -> list[Stmt]:
     """A scan for the first extremum: its value, its position, or both.
 
-    NaN wins and stays. The first point always counts, so that infinities have a position.
+    NaN wins and stays. A scan for a position runs backwards, so that the last point to win is the
+    first of its equals: one comparison, where a forward scan would have to remember more.
     """
-    better = "gt" if nest.combine in ("max", "argmax") else "lt"
-    worst = float("-inf") if better == "gt" else float("inf")
+    larger = nest.combine in ("max", "argmax")
     track = position_buffer is not None
+    better = ("ge" if larger else "le") if track else ("gt" if larger else "lt")
 
     def inner(scope: Scope) -> list[Stmt]:
         def scan(below: Scope) -> list[Stmt]:
             value = body_value(nest.body, nest.operands, below)
             return _scan_step(better, dtype, value, _position(nest, below) if track else None)
 
-        loops = nest_loops(nest, list(nest.reduced), scope.child(), scan)
+        loops = nest_loops(nest, list(nest.reduced), scope.child(), scan, backwards=track)
+        worst = float("-inf") if larger else float("inf")
         head: list[Stmt] = [Var("best", dtype, _start(dtype, worst))]
         if track:
-            head.append(Var("at", "int32", Const(-1, "int32")))
+            head.append(Var("at", "int32", Const(0, "int32")))
         tail: list[Stmt] = []
         if value_buffer is not None:
             tail += finish_store(nest, value_buffer, scope, Name("best"))
@@ -251,7 +289,13 @@ def extremum_statements(
 
     order = memory_order(nest)
     return nest_loops(
-        nest, order, Scope(buffers), inner, parallel=int(bool(order)), deeper=nest.reduced
+        nest,
+        order,
+        Scope(buffers),
+        inner,
+        parallel=int(bool(order)),
+        simd=_short_windows(nest, order),
+        deeper=nest.reduced,
     )
 
 
@@ -271,15 +315,10 @@ def _start(dtype: str, worst: float) -> Const:
 def _scan_step(better: str, dtype: str, value: Scalar, position: Linear | None) -> list[Stmt]:
     v, best = Name("v"), Name("best")
     wins: Scalar = Call(better, (v, best))
-    if position is None:
-        if is_float(dtype):
-            wins = Call("or", (wins, Call("ne", (v, v))))
-        return [Let("v", dtype, value), Set("best", Call("where", (wins, v, best)))]
-    first = Call("lt", (Name("at"), Const(0, "int32")))
-    wins = Call("or", (wins, first))
     if is_float(dtype):
-        new_nan = Call("and", (Call("ne", (v, v)), Call("eq", (best, best))))
-        wins = Call("or", (wins, new_nan))
+        wins = Call("or", (wins, Call("ne", (v, v))))
+    if position is None:
+        return [Let("v", dtype, value), Set("best", Call("where", (wins, v, best)))]
     return [
         Let("v", dtype, value),
         Let("wins", "bool", wins),

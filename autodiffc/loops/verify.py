@@ -63,7 +63,7 @@ class _Verifier:
             if isinstance(stmt, For):
                 self._int(stmt.start, integers)
                 self._int(stmt.stop, integers)
-                if stmt.step < 1 or "parallel" in stmt.mode and integers - set(self.kernel.dims):
+                if "parallel" in stmt.mode and integers - set(self.kernel.dims):
                     self.fail(f"loop {stmt.variable}: a parallel loop must be outermost")
                 self.block(stmt.body, integers | {stmt.variable}, values, settable)
             elif isinstance(stmt, If | Block):

@@ -83,7 +83,7 @@ def _fill(node: Node, value: Const) -> Node:
 def _simplify_compute(node: Node) -> Node:
     if fill_value(node) is not None:
         return node
-    node = _inline_numbers(node)
+    node = _inline_numbers(tidy(node))  # equal operands first: where(c, x, x) -> x
     pieces = tuple(_simplify_piece(node, p) for p in node.pieces)
     kept = tuple(p for p in pieces if not _adds_nothing(p))
     if not kept:
