@@ -62,9 +62,13 @@ def _points(
     kept_at: dict[tuple[int, ...], tuple[int, ...]] = {}
     position: dict[tuple[int, ...], int] = {}
     best: dict[tuple[int, ...], Any] = {}
-    for i in itertools.product(*(range(int(e)) for e in piece.domain.extents)):
+    extents = [int(e) for e in piece.domain.extents]
+    # an empty reduction still has its kept points
+    box = [max(e, 1) if k in reduced else e for k, e in enumerate(extents)]
+    for i in itertools.product(*map(range, box)):
         kept = tuple(0 if k in reduced else v for k, v in enumerate(i))
         inside = all(_affine(g, i) >= 0 for g in piece.domain.guards)
+        inside &= all(v < e for v, e in zip(i, extents, strict=True))
         at = tuple(_row(r, i, inputs) for r in piece.out)
         if piece.combine != "set" and all(0 <= a < n for a, n in zip(at, shape, strict=True)):
             kept_at[at] = kept
