@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autodiffc.errors import CallTypeError, StateError
 from autodiffc.runtime.arguments import Argument
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from autodiffc.runtime.bound import BoundCall
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(NamedTuple):
     """A forward that a backward may follow: its inputs, and the parameters' version it saw."""
 
     inputs: ReadStruct

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import threading
 from typing import Any
@@ -304,6 +305,21 @@ def test_predict_goes_on_during_a_step(logistic: Compiled) -> None:
         assert logistic.context().predict(x=X).logits.shape == (4,)
         with pytest.raises(StateError, match="being changed"):
             logistic.forward(x=X, labels=LABELS)  # it would write the state `count`
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_after_a_fork_calls_run_on_one_thread(logistic: Compiled) -> None:
+    """OpenMP's runtime would hang there."""
+    logistic.init()
+    wanted = logistic.predict(x=X).logits
+    child = os.fork()
+    if child == 0:
+        contexts = (logistic, logistic.context())
+        threads = {c._prediction.struct.threads for c in contexts}
+        same = all((c.predict(x=X).logits == wanted).all() for c in contexts)
+        os._exit(0 if threads == {1} and same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert logistic._prediction.struct.threads == 0
 
 
 # --- bound calls ---
