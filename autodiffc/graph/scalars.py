@@ -142,8 +142,8 @@ def children(scalar: Scalar) -> tuple[Scalar, ...]:
 
 
 def with_children(scalar: Scalar, new: tuple[Scalar, ...]) -> Scalar:
-    """The same node over other children; the node itself where nothing changed."""
-    if new == children(scalar):
+    """The same node over other children; the node itself where they are the same objects."""
+    if all(a is b for a, b in zip(new, children(scalar), strict=True)):
         return scalar
     return Call(scalar.function, new) if isinstance(scalar, Call) else Cast(scalar.dtype, new[0])  # type: ignore[attr-defined]
 
@@ -158,9 +158,11 @@ def rewrite(scalar: Scalar, rule: Callable[[Scalar], Scalar]) -> Scalar:
 
 def walk(scalar: Scalar) -> Iterator[Scalar]:
     """Every node of the body, parents first."""
-    yield scalar
-    for kid in children(scalar):
-        yield from walk(kid)
+    stack = [scalar]
+    while stack:
+        scalar = stack.pop()
+        yield scalar
+        stack.extend(reversed(children(scalar)))
 
 
 def args_used(scalar: Scalar) -> tuple[int, ...]:
