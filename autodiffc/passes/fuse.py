@@ -51,7 +51,7 @@ from autodiffc.passes.formulas import body_dtypes, substitute_indices, tidy
 from autodiffc.passes.normalize import writes_once
 from autodiffc.passes.rules import calls_in, simplify_body
 
-MOST_CALLS = 48  # in one body; larger formulas compile no better and read worse
+MOST_CALLS = 32  # in one body; larger formulas compile no better and read worse
 MOST_OPERANDS = 12
 CHEAP_CALLS = 2  # what may be computed again for each reader
 ROUNDS = 8  # each round fuses chains of any length; few graphs need a third
