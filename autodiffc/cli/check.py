@@ -33,13 +33,14 @@ def check_model(
 
     Exit code 1 if anything is beyond its tolerance.
     """
-    from autodiffc.cli.comparison import compare_model
     from autodiffc.dsl.files import load_models
     from autodiffc.pipeline import BuildOptions
 
     models = load_models(file)
     chosen = read_sizes(sizes)
     BuildOptions.checked(dims=chosen, target=target, cc=cc).check_for(models)
+    from autodiffc.cli.comparison import compare_model
+
     findings: list[Finding] = []
     for name, model in models.items():
         own = {d.name: chosen[d.name] for d in model.dims if d.name in chosen}

@@ -55,6 +55,7 @@ class MathML(Notation):
     """Presentation MathML; what a method returns may stand in any row."""
 
     forms = _FORMS
+    powers = True
     assign, accumulate = operator("="), operator("+=")
 
     def name(self, name: str) -> str:

@@ -26,6 +26,8 @@ _FORMATS = {
 class Unicode(Notation):
     """Text that is not bound to ASCII."""
 
+    powers = True
+
     def element(self, name: str, subscripts: Sequence[str]) -> Written:
         written = super().element(name, subscripts)
         return Written(written.text, PRODUCT) if isinstance(name, Gradient) else written

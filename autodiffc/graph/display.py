@@ -36,7 +36,18 @@ from autodiffc.graph.notations import (
     Notation,
     Written,
 )
-from autodiffc.graph.scalars import Arg, Call, Cast, Const, Index, Scalar, Size, rewrite
+from autodiffc.graph.scalars import (
+    Arg,
+    Call,
+    Cast,
+    Const,
+    Index,
+    Scalar,
+    Size,
+    const,
+    replace_args,
+    rewrite,
+)
 from autodiffc.graph.types import is_float
 
 NameOf = Callable[[Node], str]
@@ -152,7 +163,12 @@ class Writer:
 
     def scalar(self, body: Scalar, args: Sequence[Written], names: Sequence[str]) -> Written:
         """A body whose accesses and indices are already written."""
-        return self._scalar(rewrite(body, tidy), args, names)
+        body = rewrite(body, tidy)
+        if self.notation.powers:
+            first = {a.text: k for k, a in reversed(list(enumerate(args)))}
+            same = replace_args(body, lambda k: Arg(first[args[k].text]))
+            body = rewrite(same, _as_power)
+        return self._scalar(body, args, names)
 
     def _scalar(self, body: Scalar, args: Sequence[Written], names: Sequence[str]) -> Written:
         write = self.notation
@@ -278,6 +294,20 @@ def _signs_first(s: Call) -> Scalar:
     if minus_a is not None:
         return Call(s.function, (minus_a, minus_b))
     return Call("neg", (Call(s.function, (a, minus_b)),))
+
+
+def _as_power(s: Scalar) -> Scalar:
+    """x*x is the square of x, and so on."""
+    if not isinstance(s, Call) or s.function != "mul":
+        return s
+    a, b = s.args
+    if a == b:
+        return Call("pow", (a, const(2.0)))
+    if isinstance(a, Call) and a.function == "pow" and a.args[0] == b:
+        exponent = a.args[1]
+        if isinstance(exponent, Const) and exponent.value == int(exponent.value) > 0:
+            return Call("pow", (b, const(exponent.value + 1.0)))
+    return s
 
 
 def _is_reciprocal(s: Call) -> bool:

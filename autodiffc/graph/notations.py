@@ -81,6 +81,7 @@ class Notation:
 
     forms: Mapping[str, Form] = FORMS
     assign, accumulate = "=", "+="
+    powers = False  # whether x*x is written as a power
 
     def name(self, name: str) -> str:
         """A tensor's name."""
@@ -143,6 +144,7 @@ class Latex(Notation):
     r"""LaTeX of math mode; `\substack` and `cases` are amsmath's."""
 
     forms = LATEX_FORMS
+    powers = True
     accumulate = r"\mathrel{+}="
 
     def name(self, name: str) -> str:

@@ -248,3 +248,10 @@ def test_other_nodes_are_described() -> None:
         "y = ids where 0 <= ids < 9"
     )
     assert formula_text(construct.stop_gradient(x), name_of=name_of) == "y = stop_gradient(x)"
+
+
+def test_latex_writes_products_of_one_thing_as_powers() -> None:
+    assert body_latex(s * s, ["s", "t"]) == "{s}^{2}"
+    assert body_latex((s + t) * (s + t), ["s", "t"]) == r"{\left(s + t\right)}^{2}"
+    assert body_latex(s * t, ["x[i]", "x[i]"]) == "{x[i]}^{2}"
+    assert body_text(s * s, ["s"]) == "s*s"
