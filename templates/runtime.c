@@ -32,6 +32,13 @@
 #define AUTODIFFC_MAY_BE_UNUSED
 #endif
 
+/* { v[first index], v[second index], … }; `ints` is the vector type of the indices */
+#if defined(__clang__)
+#define AUTODIFFC_SHUFFLE(v, ints, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#else
+#define AUTODIFFC_SHUFFLE(v, ints, ...) __builtin_shuffle(v, (ints){__VA_ARGS__})
+#endif
+
 AUTODIFFC_MAY_BE_UNUSED static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 AUTODIFFC_MAY_BE_UNUSED static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 

@@ -28,6 +28,7 @@ ORDER = [
     {"emit"},
     {"build"},
     {"runtime"},
+    {"lower"},
     {"pipeline"},
     {"data", "training"},
     {"cli"},

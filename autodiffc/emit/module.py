@@ -191,6 +191,17 @@ def _vector_helpers(vectors: set[tuple[str, int]]) -> str:
                 item=item,
                 bytes=item * lanes,
                 lanes=lanes,
+                halves=_halves(lanes),
             )
         )
     return "\n".join(parts)
+
+
+def _halves(lanes: int) -> list[str]:
+    """Lane indices that bring the upper half down, then the upper quarter, and so on."""
+    found = []
+    width = lanes // 2
+    while width:
+        found.append(", ".join(str((k + width) % lanes) for k in range(lanes)))
+        width //= 2
+    return found

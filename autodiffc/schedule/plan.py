@@ -80,13 +80,20 @@ class Planner:
         self.wanted = _wanted(graph)
         forward = [n for k, n in self.keys.items() if split_key(k)[0] in (OUTPUT, NEXT, PARAM)]
         self.forward = _with_positions(set(ancestors(forward)), graph)
-        self.groups = _checks_first(group_nodes(graph.order, self.phase))
+        self.groups = _checks_first(group_nodes(graph.order, self.variant))
         self.group_of = {n: g for g in self.groups for n in g.nodes}
         self.readers = self._readers()
 
     def phase(self, node: Node) -> int:
         """0 for what outputs and updates need, 1 for what only gradients need."""
         return 0 if node in self.forward else 1
+
+    def variant(self, node: Node) -> int:
+        """Nodes that share a kernel run together: in forward, or in the same kinds of backward."""
+        if node in self.forward:
+            return 0
+        roles = {split_key(k)[0] for k in self.wanted[node]}
+        return 1 + (GRADIENT in roles) + 2 * (GENERAL in roles)
 
     def _readers(self) -> dict[Node, list[Group]]:
         found: dict[Node, list[Group]] = {}

@@ -29,6 +29,8 @@ VECTOR_FUNCTIONS = frozenset(
     ["add", "sub", "mul", "div", "neg", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"]
 )
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+SMALL_WORK = 100_000  # points
+SMALL_TILE = 4  # accumulators
 LATENCY = 8  # multiply-adds in flight that keep both units busy
 
 
@@ -53,6 +55,8 @@ def choose_tiling(nest: Nest, dtypes: list[str], target: Target) -> Tiling | Non
         return None
     item = 8 if dtypes[0] == "float64" else 4
     registers = target.registers - target.registers // 8
+    if _is_small(nest):
+        registers = min(registers, SMALL_TILE + 2)
     found = [
         tiling
         for vector in range(len(nest.extents))
@@ -60,6 +64,11 @@ def choose_tiling(nest: Nest, dtypes: list[str], target: Target) -> Tiling | Non
         for tiling in _tilings(nest, vector, lanes, registers)
     ]
     return min(found, key=lambda t: t.cost, default=None)
+
+
+def _is_small(nest: Nest) -> bool:
+    """Whether the whole sum is so little work that a large tile is only more code."""
+    return isinstance(nest.points, int) and nest.points < SMALL_WORK
 
 
 def vectorizable(body: Scalar, dtypes: list[str]) -> bool:
