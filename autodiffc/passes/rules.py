@@ -52,7 +52,7 @@ x / -1 -> -x
 -(-x) -> x
 x + -y -> x - y
 x - -y -> x + y
--x - y -> -(x + y)
+-x - y -> -(x + y)                              # 0 becomes -0
 -(x - y) -> y - x                               # 0 becomes -0
 -x * -y -> x * y
 -x * c -> x * -c

@@ -145,8 +145,14 @@ def random_values(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def assert_same(before: Graph, after: Graph, values: dict[str, np.ndarray]) -> None:
+    assert_values(before, after, values, evaluate(before, values))
+
+
+def assert_values(
+    before: Graph, after: Graph, values: dict[str, np.ndarray], expected: dict[str, np.ndarray]
+) -> None:
     assert list(before.outputs) == list(after.outputs)
-    expected, found = evaluate(before, values), evaluate(after, values)
+    found = evaluate(after, values)
     for name, array in expected.items():
         assert after.outputs[name].type == before.outputs[name].type
         assert found[name].dtype == numpy_dtype(before.outputs[name].dtype)
@@ -157,14 +163,16 @@ def check_all(graph: Graph, seed: int = 0) -> Graph:
     """Runs every pass alone and all after another; results must stay equal. Returns the last."""
     graph = specialize(graph, {}, "float64")
     values = random_values(graph, seed)
+    expected = evaluate(graph, values)
     for one in PASSES.values():
         new = one(graph)
-        assert_same(graph, new, values)
+        if structure(new) != structure(graph):
+            assert_values(graph, new, values, expected)
         assert structure(one(new)) == structure(new), f"{one.__name__} is not idempotent"
     result = graph
     for one in (*PASSES.values(), simplify, normalize, share):
         result = one(result)
-    assert_same(graph, result, values)
+    assert_values(graph, result, values, expected)
     return result
 
 
