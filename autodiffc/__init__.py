@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from autodiffc.version import __version__
 
 _MODULES = {
     "autodiffc.dsl.leaves": "input param state constant dim",

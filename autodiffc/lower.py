@@ -65,7 +65,7 @@ def lower(
     without: Sequence[str] = (),
 ) -> Emitted:
     """The C module of a model."""
-    from autodiffc import __version__
+    from autodiffc.version import __version__
 
     options = Options(dims, dtype, target, threads, prefix, without)
     program = build_program(model)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "autodiffc"
 
 ORDER = [
-    {"errors", "targets"},
+    {"version", "errors", "targets"},
     {"graph"},
     {"ops"},
     {"reference", "dsl", "differentiate", "passes"},

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from autodiffc import __version__
+        from autodiffc.version import __version__
 
         typer.echo(f"autodiffc {__version__}")
         raise typer.Exit
