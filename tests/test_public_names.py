@@ -17,47 +17,177 @@ MODEL_FILE = ["input", "param", "state", "constant", "dim", "name", "Model", "SG
 
 INDEX_NOTATION = ["indices", "compute", "sum_over", "prod_over", "max_over", "min_over"]
 
-DIFFERENTIATION = ["grad", "stop_gradient"]
-
-ELEMENTARY = [
-    *["exp", "log", "log1p", "expm1", "sqrt", "pow", "abs", "sign"],
-    *["sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "erf"],
-    *["minimum", "maximum", "where", "clip"],
+ELEMENTWISE = [
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "cbrt",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arctan2",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "hypot",
+    "erf",
+    "erfc",
+    "sigmoid",
+    "relu",
+    "abs",
+    "sign",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "square",
+    "reciprocal",
+    "minimum",
+    "maximum",
+    "where",
+    "clip",
+    "astype",
+    "isnan",
+    "isfinite",
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "negative",
+    "floor_divide",
+    "mod",
+    "pow",
+    "power",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "equal",
+    "not_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "logical_not",
 ]
 
-ACTIVATIONS = ["sigmoid", "softplus", "relu", "softmax", "log_softmax"]
-
-REDUCTIONS = ["sum", "mean", "max", "min", "amax", "amin", "prod", "argmax", "logsumexp"]
-
-LINEAR_ALGEBRA = ["matmul", "einsum", "linear"]
-
-WINDOWS = [
-    *["conv1d", "conv2d", "conv3d"],
-    *["max_pool1d", "max_pool2d", "max_pool3d"],
-    *["avg_pool1d", "avg_pool2d", "avg_pool3d"],
+ACTIVATIONS = [
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "hardtanh",
+    "relu6",
+    "softsign",
+    "softplus",
+    "logsigmoid",
 ]
 
-SHAPES = ["reshape", "transpose", "flatten", "concat", "pad", "broadcast_to", "flip", "one_hot"]
+REDUCTIONS = [
+    "sum",
+    "prod",
+    "mean",
+    "var",
+    "std",
+    "max",
+    "min",
+    "amax",
+    "amin",
+    "argmax",
+    "argmin",
+    "any",
+    "all",
+    "logsumexp",
+]
+
+LINEAR_ALGEBRA = ["matmul", "linear", "outer", "dot", "tensordot", "einsum"]
+
+SHAPES = [
+    "reshape",
+    "flatten",
+    "transpose",
+    "permute",
+    "swapaxes",
+    "moveaxis",
+    "squeeze",
+    "expand_dims",
+    "broadcast_to",
+    "flip",
+    "concat",
+    "concatenate",
+    "stack",
+    "tile",
+    "repeat",
+    "pad",
+]
+
+INDEXING = ["one_hot", "take", "embedding", "gather", "take_along_axis", "arange"]
 
 LOSSES = [
-    *["cross_entropy", "mse", "mse_loss"],
-    *["bce_with_logits", "binary_cross_entropy_with_logits"],
+    "stop_gradient",
+    "softmax",
+    "log_softmax",
+    "cross_entropy",
+    "nll_loss",
+    "bce_with_logits",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy",
+    "mse",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
 ]
 
-USING = ["compile", "load", "check_grads", "AutodiffcError", "Expression", "__version__"]
+WINDOWS = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+]
+
+USING = ["grad", "split", "compile", "load", "check_grads"]
+
+PACKAGE = ["AutodiffcError", "Expression", "__version__"]
 
 PUBLIC = [
     *MODEL_FILE,
     *INDEX_NOTATION,
-    *DIFFERENTIATION,
-    *ELEMENTARY,
+    *ELEMENTWISE,
     *ACTIVATIONS,
     *REDUCTIONS,
     *LINEAR_ALGEBRA,
-    *WINDOWS,
     *SHAPES,
+    *INDEXING,
     *LOSSES,
+    *WINDOWS,
     *USING,
+    *PACKAGE,
 ]
 
 
