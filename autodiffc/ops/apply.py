@@ -19,7 +19,7 @@ from autodiffc.graph.extents import Extent
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Size
-from autodiffc.graph.types import DTYPES, check_dtype, is_float
+from autodiffc.graph.types import DTYPES, is_float
 
 
 def apply(function: str, *operands: Any) -> Expression:
@@ -70,14 +70,13 @@ def as_real(x: Node) -> Node:
 def dtype_name(dtype: Any) -> str:
     """The name of an element type given as a string, a NumPy dtype or a Python type."""
     names: dict[Any, str] = {float: "real", int: "int64", bool: "bool"}
-    if isinstance(dtype, str) or dtype in names:
-        return check_dtype(names.get(dtype, dtype))
     try:
-        return check_dtype(str(np.dtype(dtype)))
+        name = dtype if isinstance(dtype, str) else names.get(dtype) or str(np.dtype(dtype))
     except TypeError:
-        raise ArgumentTypeError(
-            "unknown dtype", found=repr(dtype), expected=", ".join(DTYPES), loc=here()
-        ) from None
+        name = repr(dtype)
+    if name not in DTYPES:
+        raise DtypeError("unknown dtype", found=name, expected=", ".join(DTYPES), loc=here())
+    return name
 
 
 def size_of(extent: Extent) -> Node:

@@ -290,6 +290,13 @@ def einsum(subscripts: str, *operands: Any) -> Expression:
     over what nothing later needs: as one formula, a chain of n matrices would cost the product of
     all n + 1 extents.
     """
+    if not isinstance(subscripts, str):
+        raise ArgumentTypeError(
+            "einsum starts with its subscripts",
+            found=repr(subscripts),
+            expected="e.g. 'ij,jk->ik'",
+            loc=here(),
+        )
     nodes = [as_node(o) for o in operands]
     inputs, out = _parse(subscripts, nodes)
     pending = list(zip(nodes, inputs, strict=True))
@@ -303,13 +310,6 @@ def einsum(subscripts: str, *operands: Any) -> Expression:
 
 def _parse(subscripts: str, nodes: Sequence[Node]) -> tuple[list[Labels], Labels]:
     """Labels of every operand and of the result."""
-    if not isinstance(subscripts, str):
-        raise ArgumentTypeError(
-            "einsum starts with its subscripts",
-            found=repr(subscripts),
-            expected="e.g. 'ij,jk->ik'",
-            loc=here(),
-        )
     left, arrow, right = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(nodes) or not nodes:

@@ -51,7 +51,7 @@ def at_label(position: int, label: Scalar, dtype: str) -> Scalar:
 
 
 def _take(x: np.ndarray, indices: Any, axis: int | None = None) -> np.ndarray:
-    return np.take(x, indices, axis)
+    return np.asarray(np.take(x, indices, axis))
 
 
 @operation(

@@ -9,15 +9,6 @@ import numpy as np
 import pytest
 from autodiffc.reference.interpreter import evaluate
 
-import autodiffc.ops.activations
-import autodiffc.ops.composite
-import autodiffc.ops.contract
-import autodiffc.ops.index
-import autodiffc.ops.pool
-import autodiffc.ops.reduce
-import autodiffc.ops.slices
-import autodiffc.ops.view
-import autodiffc.ops.window  # noqa: F401
 from autodiffc.graph.construct import leaf
 from autodiffc.graph.expression import Expression
 from autodiffc.ops.registry import OPERATIONS, Operation, Sample, Tensor, operation

@@ -1,0 +1,145 @@
+"""What operations refuse: the class, what was found and expected, and the user's line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autodiffc.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AutodiffcError,
+    DtypeError,
+    IndexRangeError,
+    ShapeError,
+)
+from autodiffc.graph.construct import leaf
+from autodiffc.graph.expression import Expression
+from autodiffc.graph.extents import dim
+from autodiffc.ops.registry import OPERATIONS
+
+
+def x(*shape: Any, dtype: str = "real") -> Expression:
+    return Expression(leaf("input", "x", shape, dtype))
+
+
+def op(name: str, *args: Any, **kwargs: Any) -> Any:
+    return OPERATIONS[name].function(*args, **kwargs)
+
+
+IDS = {"dtype": "int32"}
+
+CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
+    # shapes that do not fit
+    (lambda: x(2, 3) + x(2), ShapeError, r"(?s)do not broadcast.*\(2, 3\) and \(2,\)"),
+    (lambda: x(2, 3) @ x(2, 3), ShapeError, r"(?s)inner extents of matmul.*3 and 2"),
+    (lambda: x() @ x(3), ShapeError, "scalars"),
+    (lambda: x(2, 3, 4) @ x(3, 4, 5), ShapeError, "do not broadcast"),
+    (lambda: op("linear", x(2, 3), x(4, 5)), ShapeError, "inner extents of linear"),
+    (lambda: op("linear", x(2, 3), x(4, 3), x(3)), ShapeError, r"(?s)bias.*\(4,\)"),
+    (lambda: op("outer", x(2, 2), x(2)), ShapeError, "two vectors"),
+    (lambda: op("tensordot", x(2, 3), x(2, 3)[0:1], axes=3), ShapeError, "so many axes"),
+    (lambda: op("tensordot", x(2, 3), x(4), axes=1), ShapeError, "inner extents"),
+    (lambda: op("reshape", x(2, 3), (4, 2)), ShapeError, "number of elements"),
+    (lambda: op("reshape", x(2, 3), (4, -1)), ShapeError, "what -1 stands for"),
+    (lambda: op("reshape", x(2, 3), (-1, -1)), ShapeError, "one extent only"),
+    (lambda: op("reshape", x(2, 3), (dim("n", 2), -1)), ShapeError, "what -1 stands for"),
+    (lambda: op("reshape", x(2, 3), (2.0, 3)), ArgumentTypeError, "integer or a dim"),
+    (lambda: op("broadcast_to", x(2), (3,)), ShapeError, "cannot be broadcast"),
+    (lambda: op("concat", [x(2, 3), x(2, 4)]), ShapeError, r"(?s)joined.*but for axis 0"),
+    (lambda: op("concat", x(2, 3)), ArgumentTypeError, "list of tensors"),
+    (lambda: op("concat", []), ArgumentTypeError, "list of tensors"),
+    (lambda: op("stack", [x(2), x(3)]), ShapeError, "joined"),
+    (lambda: op("squeeze", x(2, 1), axis=0), ShapeError, "extent 1"),
+    (lambda: op("split", x(5), 2), ShapeError, "equal parts"),
+    (lambda: op("pad", x(2, 2), ((1, 1), (1, 1), (1, 1))), ShapeError, "widths"),
+    (lambda: op("pad", x(2), -1), ArgumentError, "width is too small"),
+    (lambda: op("pad", x(2, dtype="int32"), 1, value=0.5), ArgumentError, "padding value"),
+    # axes
+    (lambda: op("sum", x(2, 3), axis=2), ShapeError, r"(?s)axis is out of range.*-2 <= axis < 2"),
+    (lambda: op("sum", x(2, 3), axis=(0, -2)), ShapeError, "an axis is given twice"),
+    (lambda: op("sum", x(2, 3), axis=1.0), ArgumentTypeError, "must be an integer"),
+    (lambda: op("max", x(0, 3), axis=0), ShapeError, "max of no elements"),
+    (lambda: op("argmin", x(0)), ShapeError, "argmin of no elements"),
+    (lambda: op("transpose", x(2, 3), (0, 0)), ShapeError, "every axis once"),
+    # einsum
+    (lambda: op("einsum", "ij,jk->ik", x(2, 3)), ArgumentError, "1 operands for 2 terms"),
+    (lambda: op("einsum", "ij->ik", x(2, 3)), ArgumentError, "the result 'ik'"),
+    (lambda: op("einsum", "ij->ii", x(2, 3)), ArgumentError, "the result 'ii'"),
+    (lambda: op("einsum", "ijk->i", x(2, 3)), ShapeError, "an index for each axis"),
+    (lambda: op("einsum", "i->i", x(2, 3)), ShapeError, "an index for each axis"),
+    (lambda: op("einsum", "ii->i", x(2, 3)), ShapeError, "index i"),
+    (lambda: op("einsum", "i$->i", x(2, 3)), ArgumentError, "letters"),
+    (lambda: op("einsum", x(2, 3), "ij"), ArgumentTypeError, "subscripts"),
+    # windows
+    (lambda: op("conv2d", x(2, 3, 4), x(1, 3, 2, 2)), ShapeError, r"\(batch, channels, height"),
+    (lambda: op("conv2d", x(1, 3, 4, 4), x(1, 2, 2, 2)), ShapeError, "for 3 channels in"),
+    (lambda: op("conv2d", x(1, 4, 4, 4), x(3, 2, 2, 2), groups=2), ShapeError, "groups must div"),
+    (lambda: op("conv2d", x(1, 3, 4, 4), x(2, 3, 5, 5)), ShapeError, "larger than what it slides"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), x(2)), ShapeError, "bias of conv1d"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), stride=0), ArgumentError, "stride is too small"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), stride=1.5), ArgumentTypeError, "stride must"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), padding=-1), ArgumentError, "padding is too"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), groups=0), ArgumentError, "groups is too"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), padding=(1, 1)), ShapeError, "each spatial axis"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), stride=2, padding="same"), ArgumentError, "same"),
+    (lambda: op("conv1d", x(1, 1, 4), x(1, 1, 2), padding="full"), ArgumentError, "'full'"),
+    (lambda: op("max_pool2d", x(1, 1, 4, 4), 2, padding=2), ArgumentError, "more than half"),
+    (lambda: op("max_pool1d", x(1, 1, 2), 2, padding=1, dilation=3), ShapeError, "but padding"),
+    (lambda: op("max_pool1d", x(1, 1, 4), 0), ArgumentError, "kernel_size is too small"),
+    (lambda: op("avg_pool1d", x(1, 4), 2), ShapeError, "2 axes"),
+    # element types
+    (lambda: x(2) & x(2), DtypeError, "(?s)truth values or integers.*bool"),
+    (lambda: ~x(2), DtypeError, "truth values"),
+    (lambda: -x(2, dtype="bool"), DtypeError, "~x"),
+    (lambda: x(2, **IDS) ** -1, DtypeError, "power of integers"),
+    (lambda: 2 ** x(2, **IDS), DtypeError, "power of integers"),
+    (lambda: op("where", x(2), x(2), x(2)), DtypeError, "condition must be a bool"),
+    (lambda: op("astype", x(2), "complex64"), DtypeError, "unknown dtype"),
+    (lambda: op("cross_entropy", x(2, 3, **IDS), x(2, **IDS)), DtypeError, "floating elements"),
+    (lambda: op("nll_loss", x(2, 3), x(2)), DtypeError, "integer labels"),
+    (lambda: op("mse", x(2, **IDS), x(2, **IDS)), DtypeError, "floating elements"),
+    # arguments
+    (lambda: x(2) + "a", ArgumentTypeError, "'a'"),
+    (lambda: op("clip", x(2)), ArgumentError, "needs a limit"),
+    (lambda: op("gelu", x(2), approximate="cubic"), ArgumentError, "(?s)approximate.*'tanh'"),
+    (lambda: op("mse", x(2), x(2), reduction="max"), ArgumentError, "(?s)reduction.*'mean'"),
+    (lambda: op("arange", 0, 5, 0), ArgumentError, "step other than 0"),
+    (lambda: op("arange", 2.5), ArgumentError, "takes integers"),
+    # positions
+    (lambda: x(3)[3], IndexRangeError, r"(?s)axis 0.*-3 <= position < 3"),
+    (lambda: x(3)[[0, -4]], IndexRangeError, "out of range"),
+    (lambda: x(3)[0, 0], ShapeError, "too many subscripts"),
+    (lambda: x(3)[..., ...], ShapeError, "`...` may stand once"),
+    (lambda: x(3)[::0], ArgumentError, "step"),
+    (lambda: x(3)[x(2)], DtypeError, "integer tensor"),
+    (lambda: x(3)[[0.5]], ArgumentTypeError, "positions"),
+    (lambda: x(3)[True], ArgumentTypeError, "truth value"),
+    (lambda: x(dim("n", 4))[5], IndexRangeError, "out of range"),
+    (lambda: x(dim("n", 4))[:5], IndexRangeError, "must lie within"),
+    (lambda: op("take", x(3), x(2)), DtypeError, "index must be an integer"),
+    (lambda: op("gather", x(3, 2), x(4, 3, **IDS)), ShapeError, "index of gather"),
+    (lambda: op("embedding", x(2, **IDS), x(3)), ShapeError, "matrix"),
+    (lambda: op("one_hot", x(2), 3), DtypeError, "index must be an integer"),
+    (lambda: op("cross_entropy", x(2, 3), x(3, **IDS)), ShapeError, r"(?s)target.*\(2,\)"),
+    (lambda: op("cross_entropy", x(2, 3), x(2, 4)), ShapeError, r"(?s)probabilities.*\(2, 3\)"),
+    (lambda: op("cross_entropy", x(2, 3), x(2, dtype="bool")), DtypeError, "truth values"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), CASES, ids=range(len(CASES)))
+def test_refused(make: Callable[[], Any], error: type[AutodiffcError], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        make()
+    assert caught.value.loc is not None
+    assert caught.value.loc.file == __file__
+    assert caught.value.found is not None
+
+
+def test_a_mask_of_truth_values_selects_only_when_it_fits() -> None:
+    assert x(3)[np.array([True, False, True])].shape == (2,)
+    with pytest.raises(ArgumentTypeError, match="3 truth values"):
+        x(3)[np.array([True, False])]
