@@ -25,7 +25,7 @@ from autodiffc.errors import (
 from autodiffc.graph.affine import Affine
 from autodiffc.graph.comprehension import Access, Comprehension, Indirect, Row
 from autodiffc.graph.dag import Graph
-from autodiffc.graph.extents import ExtentLike, defaults, dims_of, substitute
+from autodiffc.graph.extents import ExtentLike, defaults, substitute
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg, Call, Cast, Const, Index, Scalar, Size
@@ -115,7 +115,7 @@ class _Interpreter:
 
     def _checked(self, node: Node) -> Array:
         values, extent = self.values[node.inputs[0]], self._size(node.attrs["extent"])
-        if values.size and not (0 <= values.min() and values.max() < extent):
+        if values.size and not (values.min() >= 0 and values.max() < extent):
             raise IndexRangeError(
                 "an index is out of range",
                 found=f"from {values.min()} to {values.max()}",
@@ -349,7 +349,7 @@ def _pick(tensor: Array, rows: list[Array]) -> Array:
 
 
 def _cast(values: Array, dtype: Any) -> Array:
-    return np.asarray(values != 0) if dtype == bool else values.astype(dtype)
+    return np.asarray(values != 0) if dtype == np.bool_ else values.astype(dtype)
 
 
 def _isnan(values: Array) -> Array:
