@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from autodiffc.reference.interpreter import evaluate
 
 import autodiffc as ad
 from autodiffc.graph.comprehension import Indirect
 from autodiffc.graph.node import Node
+from autodiffc.reference.interpreter import evaluate
 
 b, c, d, i, j, k, l, n, o, p, q, t = ad.indices("b c d i j k l n o p q t")
 RNG = np.random.default_rng(11)
@@ -342,6 +342,27 @@ def test_functions_of_elements() -> None:
     check(ad.compute(i, ad.clip(x[i], 0.3, 0.6)), np.clip(X, 0.3, 0.6), x=X)
     check(ad.compute(i, x[i] ** 3 + 2 ** x[i] + x[i] ** -0.5), X**3 + 2**X + X**-0.5, x=X)
     check(ad.compute(i, 7 // (x[i] + 1) + 7 % (x[i] + 1)), 7 // (X + 1) + 7 % (X + 1), x=X)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 4, 7, -1, -2, 0.5, -0.5, 1.7])
+def test_powers_of_elements(exponent: float) -> None:
+    X = np.abs(array(4)) + 0.1
+    y = ad.compute(i, ad.input("x", (4,))[i] ** exponent)
+    assert y.dtype == "real"
+    check(y, X**exponent, x=X)
+
+
+def test_whole_numbers_stay_whole() -> None:
+    y = ad.compute((i, j), abs(i - j), extents={i: 3, j: 4})
+    assert y.dtype == "int32"
+    check(y, filled((3, 4), lambda i, j: abs(i - j)))
+
+
+def test_elements_convert() -> None:
+    X = array(4) * 3
+    y = ad.compute(i, ad.astype(ad.input("x", (4,))[i], "int32"))
+    assert y.dtype == "int32"
+    check(y, X.astype("int32").astype(float), x=X)
 
 
 # --- extents ---

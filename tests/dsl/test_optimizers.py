@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from autodiffc.reference.interpreter import evaluate
 
 import autodiffc as ad
 from autodiffc.dsl.optimizers import build_step
 from autodiffc.errors import ArgumentError
+from autodiffc.reference.interpreter import evaluate
 
 SETTINGS: list[dict[str, Any]] = [
     {},
