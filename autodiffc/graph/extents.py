@@ -76,9 +76,12 @@ class Extent:
             )
         if divisor == 1:
             return self
-        if all(c % divisor == 0 for _, c in self.terms):
-            return Extent(tuple((m, c // divisor) for m, c in self.terms))
-        return Extent((((FloorDiv(self, divisor),), 1),))
+        # (divisor*q + r) // divisor = q + r // divisor, term by term
+        whole = _collect([(m, c // divisor) for m, c in self.terms])
+        rest = _collect([(m, c % divisor) for m, c in self.terms])
+        if isinstance(rest, int):
+            return whole + rest // divisor
+        return whole + Extent((((FloorDiv(rest, divisor),), 1),))
 
     def dims(self) -> frozenset[Dim]:
         """Every named dim that the extent mentions."""

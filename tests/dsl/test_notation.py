@@ -380,9 +380,8 @@ def test_extents_with_dims_stay_symbolic() -> None:
     size = ad.dim("size", 10)
     x, w = ad.input("x", (size,)), ad.input("w", (3,))
     assert ad.compute(i, ad.sum_over(p, x[i + p] * w[p])).shape == (size - 2,)
-    assert (
-        str(ad.compute(i, ad.sum_over(p, x[2 * i + p] * w[p])).shape) == "(((size - 3) // 2) + 1,)"
-    )
+    (strided,) = ad.compute(i, ad.sum_over(p, x[2 * i + p] * w[p])).shape
+    assert all(substitute(strided, {"size": s}) == (s - 3) // 2 + 1 for s in range(3, 12))
     assert ad.compute(i, x[size - 1 - i]).shape == (size,)
     guarded = ad.compute(i, x[i] - x[i - 1], where=i >= 1)
     assert guarded.shape == (size,)
