@@ -1,0 +1,233 @@
+"""Operations with PyTorch's names against PyTorch, over randomized shapes and settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from autodiffc.graph.construct import leaf
+from autodiffc.graph.expression import Expression
+from autodiffc.ops.registry import OPERATIONS
+from autodiffc.reference.interpreter import evaluate
+
+torch = pytest.importorskip("torch", reason="needs the extra `torch` to compare with")
+F = torch.nn.functional
+
+SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+def run(name: str, *arrays: Any, **kwargs: Any) -> np.ndarray:
+    """Our operation over arrays, through the interpreter."""
+    env = {f"x{k}": a for k, a in enumerate(arrays) if isinstance(a, np.ndarray)}
+    args = [
+        Expression(leaf("input", f"x{k}", a.shape, dtype_of(a))) if isinstance(a, np.ndarray) else a
+        for k, a in enumerate(arrays)
+    ]
+    y = OPERATIONS[name].function(*args, **kwargs)
+    return evaluate({"y": y.node}, env, dtype="float64")["y"]
+
+
+def dtype_of(array: np.ndarray) -> str:
+    return "real" if array.dtype == np.float64 else str(array.dtype)
+
+
+def theirs(function: Any, *arrays: Any, **kwargs: Any) -> np.ndarray:
+    tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arrays]
+    result: np.ndarray = function(*tensors, **kwargs).numpy()
+    return result
+
+
+def values(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).normal(size=shape)
+
+
+def compare(got: np.ndarray, expected: np.ndarray) -> None:
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
+
+
+# --- Windows ---
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[int, dict[str, Any], tuple[int, ...], tuple[int, ...]]:
+    """Spatial axes, keywords, and the shapes of input and weight."""
+    n = draw(st.integers(1, 3))
+    small = st.integers(1, 3)
+    kernel = [draw(st.integers(1, 3)) for _ in range(n)]
+    dilation = [draw(st.integers(1, 2)) for _ in range(n)]
+    padding: Any = draw(st.sampled_from(["same", "valid", "number"]))
+    stride = [1] * n if padding == "same" else [draw(small) for _ in range(n)]
+    pads = [draw(st.integers(0, 3)) for _ in range(n)]
+    extents = [draw(st.integers(1, 7 if n < 3 else 4)) for _ in range(n)]
+    added = pads if padding == "number" else [0] * n
+    for e, k, d, p in zip(extents, kernel, dilation, added, strict=True):
+        assume(padding == "same" or e + 2 * p >= d * (k - 1) + 1)
+    groups = draw(small)
+    channels = groups * draw(st.integers(1, 2))
+    weight = (groups * draw(st.integers(1, 2)), channels // groups, *kernel)
+    keywords = {
+        "stride": tuple(stride),
+        "padding": tuple(pads) if padding == "number" else padding,
+        "dilation": tuple(dilation),
+        "groups": groups,
+    }
+    return n, keywords, (draw(st.integers(1, 2)), channels, *extents), weight
+
+
+@SETTINGS
+@given(convolutions(), st.booleans())
+def test_convolutions(
+    case: tuple[int, dict[str, Any], tuple[int, ...], tuple[int, ...]], with_bias: bool
+) -> None:
+    n, keywords, shape, kernel = case
+    arrays = [values(*shape), values(*kernel, seed=1)]
+    if with_bias:
+        arrays.append(values(kernel[0], seed=2))
+    expected = theirs(getattr(F, f"conv{n}d"), *arrays, **keywords)
+    compare(run(f"conv{n}d", *arrays, **keywords), expected)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> tuple[int, dict[str, Any], tuple[int, ...]]:
+    n = draw(st.integers(1, 3))
+    kernel = [draw(st.integers(1, 4)) for _ in range(n)]
+    stride = draw(st.none() | st.lists(st.integers(1, 4), min_size=n, max_size=n))
+    padding = [draw(st.integers(0, k // 2)) for k in kernel]
+    extents = [draw(st.integers(1, 7 if n < 3 else 4)) for _ in range(n)]
+    for e, k, p in zip(extents, kernel, padding, strict=True):
+        assume(e + 2 * p >= k)
+    keywords = {
+        "kernel_size": tuple(kernel),
+        "stride": None if stride is None else tuple(stride),
+        "padding": tuple(padding),
+    }
+    return n, keywords, (draw(st.integers(1, 2)), draw(st.integers(1, 2)), *extents)
+
+
+@SETTINGS
+@given(pools(), st.booleans())
+def test_average_pools(case: tuple[int, dict[str, Any], tuple[int, ...]], include: bool) -> None:
+    n, keywords, shape = case
+    keywords = {**keywords, "count_include_pad": include}
+    expected = theirs(getattr(F, f"avg_pool{n}d"), values(*shape), **keywords)
+    compare(run(f"avg_pool{n}d", values(*shape), **keywords), expected)
+
+
+@SETTINGS
+@given(pools(), st.integers(1, 2))
+def test_max_pools(case: tuple[int, dict[str, Any], tuple[int, ...]], dilation: int) -> None:
+    n, keywords, shape = case
+    spans = [dilation * (k - 1) + 1 for k in keywords["kernel_size"]]
+    for e, span, p in zip(shape[2:], spans, keywords["padding"], strict=True):
+        assume(e + 2 * p >= span and (dilation == 1 or e > 2 * p))
+    keywords = {**keywords, "dilation": dilation}
+    expected = theirs(getattr(F, f"max_pool{n}d"), values(*shape), **keywords)
+    compare(run(f"max_pool{n}d", values(*shape), **keywords), expected)
+
+
+@pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d"])
+def test_pools_propagate_nan(name: str) -> None:
+    x = values(1, 1, 4, 4)
+    x[0, 0, 1, 2] = np.nan
+    compare(run(name, x, 2), theirs(getattr(F, name), x, 2))
+
+
+# --- Activations and losses: names, keywords, defaults ---
+
+POINTS = np.array([-120.0, -25.0, -3.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 3.0, 6.0, 25.0, 120.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords"),
+    [
+        ("relu", {}),
+        ("leaky_relu", {}),
+        ("leaky_relu", {"negative_slope": 0.3}),
+        ("elu", {}),
+        ("elu", {"alpha": 2.0}),
+        ("selu", {}),
+        ("gelu", {}),
+        ("gelu", {"approximate": "tanh"}),
+        ("silu", {}),
+        ("mish", {}),
+        ("hardtanh", {}),
+        ("hardtanh", {"min_val": -0.5, "max_val": 2.0}),
+        ("relu6", {}),
+        ("softsign", {}),
+        ("softplus", {}),
+        ("softplus", {"beta": 2.0, "threshold": 3.0}),
+        ("logsigmoid", {}),
+        ("sigmoid", {}),
+    ],
+)
+def test_activations(name: str, keywords: dict[str, Any]) -> None:
+    ours = run(name, POINTS, **keywords)
+    expected = theirs(getattr(F, name), POINTS, **keywords)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-15)
+
+
+PROBABILITIES = np.array([[0.0, 0.2, 0.8], [1.0, 0.5, 1e-30]])
+TARGETS = np.array([[0.0, 0.3, 1.0], [0.0, 0.5, 1.0]])
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize(
+    ("name", "arrays", "keywords"),
+    [
+        ("cross_entropy", (values(4, 3), np.array([0, 2, 1, 1])), {}),
+        ("cross_entropy", (values(4, 3), np.array([0, 2, 1, 1])), {"label_smoothing": 0.1}),
+        ("cross_entropy", (values(2, 3, 4), np.ones((2, 4), np.int64)), {}),
+        ("cross_entropy", (values(2, 3, 4), np.abs(values(2, 3, 4))), {"label_smoothing": 0.2}),
+        ("cross_entropy", (values(5), np.array(3)), {}),
+        ("cross_entropy", (1000.0 * values(4, 3), np.array([0, 2, 1, 1])), {}),
+        ("nll_loss", (values(4, 3), np.array([0, 2, 1, 1])), {}),
+        ("binary_cross_entropy", (PROBABILITIES, TARGETS), {}),
+        ("mse_loss", (values(4, 3), values(4, 3, seed=1)), {}),
+        ("l1_loss", (values(4, 3), values(4, 3, seed=1)), {}),
+        ("smooth_l1_loss", (values(4, 3), values(4, 3, seed=1)), {"beta": 0.5}),
+        ("huber_loss", (values(4, 3), values(4, 3, seed=1)), {"delta": 0.5}),
+        ("binary_cross_entropy_with_logits", (50.0 * values(2, 3), TARGETS), {}),
+    ],
+)
+def test_losses(
+    name: str, arrays: tuple[np.ndarray, ...], keywords: dict[str, Any], reduction: str
+) -> None:
+    ours = {"mse_loss": "mse", "binary_cross_entropy_with_logits": "bce_with_logits"}.get(
+        name, name
+    )
+    keywords = {**keywords, "reduction": reduction}
+    expected = theirs(getattr(F, name), *arrays, **keywords)
+    compare(run(ours, *arrays, **keywords), expected)
+
+
+# --- Contractions ---
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "shapes"),
+    [
+        ("bhid,bhjd->bhij", [(2, 3, 4, 5), (2, 3, 6, 5)]),
+        ("...i,...i", [(2, 3), (2, 3)]),
+        ("ii...->...i", [(3, 3, 2)]),
+        ("i...,...->i...", [(2, 3), (1,)]),
+        ("abc,cd,be,ef->adf", [(2, 3, 4), (4, 2), (3, 5), (5, 2)]),
+    ],
+)
+def test_einsum(subscripts: str, shapes: list[tuple[int, ...]]) -> None:
+    arrays = [values(*s, seed=k) for k, s in enumerate(shapes)]
+    args = [Expression(leaf("input", f"x{k}", s, "real")) for k, s in enumerate(shapes)]
+    y = OPERATIONS["einsum"].function(subscripts, *args)
+    env = {f"x{k}": a for k, a in enumerate(arrays)}
+    expected = torch.einsum(subscripts, *map(torch.from_numpy, arrays)).numpy()
+    compare(evaluate({"y": y.node}, env, dtype="float64")["y"], expected)
+
+
+def test_gather_takes_either_order_of_arguments() -> None:
+    x, ids = values(4, 3), np.array([[0, 2], [1, 1]])
+    compare(run("gather", x, ids, 1), theirs(torch.gather, x, 1, ids))
+    compare(run("gather", x, 1, ids), theirs(torch.gather, x, 1, ids))
