@@ -125,6 +125,6 @@ def _results(history: History) -> list[tuple[str, str]]:
     rows = [("loss", f"{last.loss:.4f}")]
     if history.accuracy is not None:
         rows.append(("accuracy", f"{history.accuracy:.2%}"))
-    rows.append(("seconds per epoch", f"{history.seconds / len(history.records):.3f}"))
+    rows.append(("seconds per epoch", f"{history.seconds / len(history.records):.3g}"))
     rows.append(("images per second", plain(f"{history.images_per_second:,.0f}")))
     return rows

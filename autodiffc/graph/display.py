@@ -293,6 +293,8 @@ def _signs_first(s: Call) -> Scalar:
     minus_a = _negated(a)
     if minus_a is not None:
         return Call(s.function, (minus_a, minus_b))
+    if isinstance(minus_b, Const) and minus_b.value == 1:
+        return Call("neg", (a,))  # a*-1 -> -a
     return Call("neg", (Call(s.function, (a, minus_b)),))
 
 

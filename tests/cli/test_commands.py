@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -478,3 +479,22 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert errors.strip() == "interrupted"
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("1", False)])
+def test_colours_are_for_terminals_that_want_them(no_color: str | None, coloured: bool) -> None:
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on this platform")
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm"} | ({} if no_color is None else {"NO_COLOR": no_color})
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "autodiffc", "doctor"]
+    process = subprocess.Popen(command, stdout=child, stderr=child, env=environment)
+    os.close(child)
+    output = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+        while chunk := os.read(parent, 4096):
+            output += chunk
+    os.close(parent)
+    process.wait()
+    assert b"C compiler" in output
+    assert (b"\x1b[" in output) == coloured
