@@ -214,7 +214,7 @@ def _index_expression(terms: Mapping[Index, int], constant: ExtentLike) -> Index
     return expression if expression.plain is None else expression.plain
 
 
-def _affine(value: object) -> IndexExpression | None:
+def as_affine(value: object) -> IndexExpression | None:
     """An operand as an index expression: itself, an integer or an extent; else None."""
     if isinstance(value, IndexExpression):
         return value
@@ -227,7 +227,7 @@ def _affine_result(function: str, operands: Sequence[object]) -> IndexExpression
     """The sum, difference or integer multiple, where the operands allow it."""
     if function not in ("add", "sub", "mul"):
         return None
-    a, b = (_affine(operand) for operand in operands)
+    a, b = (as_affine(operand) for operand in operands)
     if a is None or b is None:
         return None
     if function != "mul":
@@ -405,11 +405,14 @@ def apply(function: str, *operands: object) -> Element:
         return _power(args[0], args[1].value)
     if function == "abs" and not is_float(args[0].dtype):
         return apply("where", apply("lt", args[0], 0), apply("neg", args[0]), args[0])
+    if function in ("floordiv", "mod") and not any(is_float(a.dtype) for a in args):
+        args = tuple(convert(a, "int64") if a.dtype == "bool" else a for a in args)
+        return _call(f"int_{function}", args)
+    return _call(function, args)
+
+
+def _call(function: str, args: tuple[Element, ...]) -> Apply:
     dtypes = argument_dtypes(function, args)
-    if function in ("floordiv", "mod") and not any(is_float(d) for d in dtypes):
-        function = f"int_{function}"
-        if "bool" in dtypes:
-            dtypes = ["int64"] * len(dtypes)
     typed = [(Arg(k), dtype) for k, dtype in enumerate(dtypes)]
     return Apply(function, args, coerced_call(function, *typed)[1])
 
@@ -418,15 +421,13 @@ def _power(x: Element, exponent: float) -> Element:
     """x**exponent in the form a reader of the exponent would choose: products, roots."""
     if exponent in (0.5, -0.5) and is_float(x.dtype):
         return apply("sqrt" if exponent > 0 else "rsqrt", x)
-    if not float(exponent).is_integer() or abs(exponent) > 4:
-        result = argument_dtypes("pow", (x, Number(exponent)))
-        typed = [(Arg(k), dtype) for k, dtype in enumerate(result)]
-        return Apply("pow", (x, Number(float(exponent))), coerced_call("pow", *typed)[1])
+    if exponent not in (-4, -3, -2, -1, 1, 2, 3, 4):
+        return _call("pow", (x, Number(float(exponent))))
     if exponent < 0:
         return apply("div", 1.0, _power(x, -exponent))
-    product = convert(Number(1), x.dtype)
-    for k in range(int(exponent)):
-        product = apply("mul", product, x) if k else x
+    product = x
+    for _ in range(int(exponent) - 1):
+        product = apply("mul", product, x)
     return product
 
 
@@ -484,59 +485,3 @@ def free_indices(element: Element) -> dict[Index, None]:
         for index in element.indices:
             found.pop(index, None)
     return found
-
-
-# --- Conditions ---
-
-
-def split_condition(condition: Element) -> tuple[tuple[IndexExpression, ...], Element | None]:
-    """A condition as guards (affine, all >= 0) and what is left over.
-
-    Conjunctions of affine comparisons are guards; anything else is tested point by point.
-    """
-    guards = _guards(condition)
-    if guards is not None:
-        return guards, None
-    if isinstance(condition, Apply) and condition.function == "and":
-        (a, left), (b, right) = map(split_condition, condition.args)
-        rest = [part for part in (left, right) if part is not None]
-        return a + b, apply("and", *rest) if len(rest) == 2 else rest[0]
-    return (), condition
-
-
-def _guards(condition: Element) -> tuple[IndexExpression, ...] | None:
-    if not isinstance(condition, Apply):
-        return None
-    if condition.function == "and":
-        both = [_guards(arg) for arg in condition.args]
-        return None if None in both else tuple(g for part in both if part for g in part)
-    if condition.function == "not":
-        return _negated(condition.args[0])
-    return _comparison_guards(condition.function, condition.args)
-
-
-def _comparison_guards(
-    function: str, args: Sequence[Element]
-) -> tuple[IndexExpression, ...] | None:
-    sides = [_affine(a.value if isinstance(a, Number) else a) for a in args]
-    if len(sides) != 2 or sides[0] is None or sides[1] is None:
-        return None
-    above, below = sides[0].plus(sides[1], -1), sides[1].plus(sides[0], -1)
-    one = IndexExpression({}, -1)
-    cases = {
-        "ge": (above,),
-        "gt": (above.plus(one),),
-        "le": (below,),
-        "lt": (below.plus(one),),
-        "eq": (above, below),
-    }
-    return cases.get(function)
-
-
-def _negated(condition: Element) -> tuple[IndexExpression, ...] | None:
-    opposite = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "ne": "eq"}
-    if isinstance(condition, Apply) and condition.function in opposite:
-        return _comparison_guards(opposite[condition.function], condition.args)
-    if isinstance(condition, Apply) and condition.function == "not":
-        return _guards(condition.args[0])
-    return None

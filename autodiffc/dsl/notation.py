@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from autodiffc.dsl.conditions import split_condition
 from autodiffc.dsl.elements import (
     Apply,
     Convert,
@@ -27,7 +28,6 @@ from autodiffc.dsl.elements import (
     convert,
     free_indices,
     replace_indices,
-    split_condition,
     tensor_text,
     walk,
 )

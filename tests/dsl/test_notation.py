@@ -10,6 +10,7 @@ import pytest
 
 import autodiffc as ad
 from autodiffc.graph.comprehension import Indirect
+from autodiffc.graph.extents import substitute
 from autodiffc.graph.node import Node
 from autodiffc.reference.interpreter import evaluate
 
