@@ -17,6 +17,7 @@ from autodiffc.reference.interpreter import evaluate
 torch = pytest.importorskip("torch", reason="needs the extra `torch` to compare with")
 F = torch.nn.functional
 
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 
 
@@ -113,6 +114,8 @@ def pools(draw: st.DrawFn) -> tuple[int, dict[str, Any], tuple[int, ...]]:
 @given(pools(), st.booleans())
 def test_average_pools(case: tuple[int, dict[str, Any], tuple[int, ...]], include: bool) -> None:
     n, keywords, shape = case
+    # PyTorch refuses some windows that reach beyond the input in three dimensions
+    assume(n < 3 or all(e >= k for e, k in zip(shape[2:], keywords["kernel_size"], strict=True)))
     keywords = {**keywords, "count_include_pad": include}
     expected = theirs(getattr(F, f"avg_pool{n}d"), values(*shape), **keywords)
     compare(run(f"avg_pool{n}d", values(*shape), **keywords), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def value(body: Scalar, args: list[np.ndarray], dtype: str = "float64") -> np.nd
 
 def arguments(function: Function, count: int = 40, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    drawn = [rng.uniform(low, high, count) for low, high in function.samples]
+    drawn: list[Any] = [rng.uniform(low, high, count) for low, high in function.samples]
     if function.rule == "select":
         drawn[0] = drawn[0] > 0.5
     if function.name in INTEGER_ONLY:
