@@ -9,9 +9,14 @@ A command imports what it needs when it runs, so that `autodiffc --help` is ther
 
 from __future__ import annotations
 
+import io
+import sys
+
 
 def main() -> None:
     """The entry point of `autodiffc` and of `python -m autodiffc`."""
     from autodiffc.cli.app import app
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Σ shows its number, no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="autodiffc")
