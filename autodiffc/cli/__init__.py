@@ -17,6 +17,6 @@ def main() -> None:
     """The entry point of `autodiffc` and of `python -m autodiffc`."""
     from autodiffc.cli.app import app
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Σ shows its number, no error
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Σ shows its number
         sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="autodiffc")
