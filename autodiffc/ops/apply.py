@@ -84,11 +84,6 @@ def size_of(extent: Extent) -> Node:
     return compute([], [Comprehension(Domain(()), (), (), Size(extent))], (), label="size")
 
 
-def positive(value: Any, what: str) -> int:
-    """An integer of at least 1."""
-    return at_least(value, 1, what)
-
-
 def at_least(value: Any, least: int, what: str) -> int:
     """An integer not below `least`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):

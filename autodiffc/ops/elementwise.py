@@ -177,7 +177,7 @@ def _literal_power(x: Expression, exponent: float) -> Expression:
         return apply("pow", x, exponent)
     if exponent in (0.5, -0.5):
         return apply("sqrt" if exponent > 0 else "rsqrt", x)
-    if not float(exponent).is_integer() or (is_float(x.dtype) and abs_number(exponent) > 8):
+    if not float(exponent).is_integer() or (is_float(x.dtype) and not -8 <= exponent <= 8):
         return apply("pow", x, float(exponent))
     if exponent >= 0:
         return _product_power(x, int(exponent))
@@ -213,11 +213,6 @@ def _product_power(x: Expression, exponent: int) -> Expression:
 
     node = cast(x.node, "int64") if x.dtype == "bool" else x.node
     return Expression(elementwise_body((node,), body, node.dtype, label="pow"))
-
-
-def abs_number(x: float) -> float:
-    """Python's abs, whose name this file gives to the operation."""
-    return -x if x < 0 else x
 
 
 @operation(reference=np.abs, samples=[sample(tensor(2, 3)), sample(integers(4)), sample(tensor(0))])
