@@ -103,7 +103,10 @@ def _sweep(graph: Graph, rule: Rule) -> Graph:
 
 
 def _mask_by_activations(graph: Graph) -> Graph:
-    """Reads `relu(z) > 0` in place of `z > 0`: the same truth, also for NaN."""
+    """Reads `relu(z) > 0` in place of `z > 0`: the same truth, also for NaN.
+
+    Where the mask was written before the activation it is left alone; gradients come after.
+    """
     relus: dict[Node, Node] = {}
 
     def rule(node: Node) -> Node:

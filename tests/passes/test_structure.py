@@ -93,6 +93,17 @@ def test_reduced_order_of_an_argmax_stays() -> None:
     check_all(graph)
 
 
+def test_guards_do_not_shrink_an_argmax() -> None:
+    x = leaf("input", "x", (2, 5), "real")
+    guard = Affine((0, 1), -2)
+    formula = Comprehension(
+        Domain((2, 5), (guard,)), (index(2, 0),), (Access(0, identity(2)),), Arg(0), "argmax"
+    )
+    graph = the(compute([x], [formula], (2,)))
+    assert normalize(graph).outputs["y"].formula.domain.extents == (2, 5)
+    check_all(graph)
+
+
 def test_sum_over_nothing_is_zero_and_product_one() -> None:
     x = leaf("input", "x", (3, 0), "real")
     for combine, expected in (("sum", 1.0), ("prod", 2.0)):
@@ -240,8 +251,30 @@ def test_outputs_stay_when_they_are_also_read() -> None:
     graph = Graph({"z": z, "y": relu(z)})
     result = fuse(prepared(graph))
     assert result.outputs["z"].formula.finish is None
-    assert len(computed(result)) == 2
+    assert result.outputs["y"].formula.combine == "set"  # the convolution is computed once
     check_all(graph)
+
+
+def test_transposed_reader_does_not_end_a_reduction() -> None:
+    x, w = leaf("input", "x", (3, 4), "real"), leaf("param", "w", (3, 4), "real")
+    product = linear(x, w, leaf("param", "b", (3,), "real"))
+    rows = (index(2, 1), index(2, 0))
+    formula = Comprehension(
+        Domain((3, 3)), identity(2), (Access(0, rows),), Call("sin", (Arg(0),)), "set"
+    )
+    check_all(the(compute([product], [formula], (3, 3), label="sin")))
+
+
+def test_masks_at_zero_read_the_activation() -> None:
+    """`z > 0` is `relu(z) > 0`; `z > -1` is not."""
+    x, w = leaf("input", "x", (1, 2, 4, 4), "real"), leaf("param", "w", (2, 2, 3, 3), "real")
+    for limit, kernels in ((0.0, 2), (-1.0, 3)):
+        z = conv(x, w)
+        y = relu(z)
+        mask = elementwise("where", elementwise("gt", z, limit), 1.0, -1.0)
+        graph = Graph({"y": y, "mask": mask})
+        assert len(computed(fuse(prepared(graph)))) == kernels
+        check_all(graph)
 
 
 def test_transpose_moves_into_its_reader() -> None:
