@@ -5,7 +5,9 @@
     simplify     algebra on scalar bodies, constants folded, copies and zeros removed
     share        equal nodes and equal operands become one
     gather       scatters become plain reductions, so that no two threads write one element
+    halo         guards on the contiguous axis become zeros around a copy
     fuse         views and cheap values move into their readers, elementwise tails into reductions
+    split        long sums are cut into chunks of fixed length
 
 `specialize` comes first, and is needed; each of the others may be left out, and the results stay
 equal within rounding. Every pass is deterministic and idempotent.

@@ -24,6 +24,7 @@ from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg, Call, Const, Index
 from autodiffc.passes import fuse, gather, normalize, share, simplify, specialize
+from autodiffc.reference.interpreter import evaluate as interpret
 from tests.passes.brute import evaluate
 from tests.passes.samples import (
     assert_same,
@@ -348,6 +349,16 @@ def test_deep_graphs_need_no_recursion_and_little_time() -> None:
 
 def test_same_input_gives_the_same_graph() -> None:
     assert structure(optimized(lenet())) == structure(optimized(lenet()))
+
+
+def test_reference_interpreter_agrees_after_all_passes() -> None:
+    """On sizes too large for visiting points one by one."""
+    graph = specialize(lenet(batch=4, size=28), {}, "float64")
+    values = random_values(graph)
+    expected = interpret(graph, values, dtype="float64")
+    found = interpret(optimized(graph), values, dtype="float64")
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_random_values_contain_zeros() -> None:
