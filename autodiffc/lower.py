@@ -52,6 +52,7 @@ class Options:
     threads: int | None = None
     prefix: str | None = None
     without: Sequence[str] = ()  # names of passes to leave out
+    plain: bool = False  # the plain schedule: loops alone, as much code for any extents
 
 
 def lower(
@@ -63,18 +64,19 @@ def lower(
     threads: int | None = None,
     prefix: str | None = None,
     without: Sequence[str] = (),
+    plain: bool = False,
 ) -> Emitted:
     """The C module of a model."""
     from autodiffc.version import __version__
 
-    options = Options(dims, dtype, target, threads, prefix, without)
+    options = Options(dims, dtype, target, threads, prefix, without, plain)
     program = build_program(model)  # type: ignore[arg-type]
     sizes = Sizes.of(program, model, options)
     program = specialized(program, sizes, options)
     program = optimized(program, options)
     plans = planned(program, sizes)
     layout = laid_out(program, sizes, options)
-    emitted = emit_program(layout, plans, get_target(target), __version__)
+    emitted = emit_program(layout, plans, get_target(target), __version__, tiles=not plain)
     return replace(emitted, manifest=described(emitted.manifest))
 
 
@@ -161,10 +163,11 @@ def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
 
 def optimized(program: Program, options: Options) -> Program:
     """Every pass over every graph."""
+    left_out = {*options.without, *(("split",) if options.plain else ())}
     graphs = {}
     for name, graph in program.graphs.items():
         for title, improve in PASSES:
-            if title not in options.without:
+            if title not in left_out:
                 graph = improve(graph)
         graphs[name] = graph
     return replace(program, graphs=graphs)

@@ -53,8 +53,9 @@ def _templates() -> Any:
 class Kernels:
     """The kernel functions of a module, one for each distinct text."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, tiles: bool) -> None:
         self.target = target
+        self.tiles = tiles
         self.texts: list[str] = []
         self.vectors: set[tuple[str, int]] = set()
         self.helpers: dict[tuple[str, str, int], None] = {}
@@ -66,7 +67,7 @@ class Kernels:
     def name_of(self, call: Call) -> str:
         """The function that a call runs, written on first use."""
         assert call.group is not None
-        kernel = lower_group(call.group, call.results, self.target)
+        kernel = lower_group(call.group, call.results, self.target if self.tiles else None)
         anonymous, used = kernel_text(kernel, "@")
         if anonymous not in self._names:
             name = self._fresh(f"kernel_{kernel.name}")
@@ -93,9 +94,11 @@ def emit_program(
     plans: Mapping[str, Plan],
     target: Target,
     version: str,
+    *,
+    tiles: bool = True,
 ) -> Emitted:
     """The C module of a program whose graphs have been planned."""
-    kernels = Kernels(target)
+    kernels = Kernels(target, tiles)
     entries = EntryWriter(layout, plans, kernels).entries()
     helpers = _helper_functions(kernels)
     constants = _constants(plans)

@@ -89,10 +89,11 @@ class _Builder:
         return replace(nest, names=tuple(names))
 
 
-def lower_group(group: Group, results: tuple[Node, ...], target: Target) -> Kernel:
+def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) -> Kernel:
     """The kernel of a group; `results` are the members whose values are needed outside of it.
 
-    Its parameters are the buffers of `schedule.kernels.arguments`, in that order.
+    Its parameters are the buffers of `schedule.kernels.arguments`, in that order. Without a target
+    there are plain loops alone.
     """
     builder = _Builder(results, group.nodes)
     given = arguments(group, results)
@@ -208,7 +209,7 @@ def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Buil
     return extremum_statements(nest, dtype, value, position, buffers)
 
 
-def _formula(node: Node, builder: _Builder, target: Target) -> list[Stmt]:
+def _formula(node: Node, builder: _Builder, target: Target | None) -> list[Stmt]:
     """The pieces of a node, after zeroing its buffer where they do not cover it."""
     stmts: list[Stmt] = []
     for piece in node.pieces:
@@ -226,7 +227,7 @@ def _piece(
     nest: Nest,
     buffer: str,
     buffers: dict[int, str],
-    target: Target,
+    target: Target | None,
 ) -> list[Stmt]:
     dtype = node.dtype
     if piece.combine == "set":
@@ -235,7 +236,7 @@ def _piece(
         return scatter_statements(nest, buffer, buffers, _safe_indices(piece, nest))
     dtypes = [node.inputs[a.operand].dtype for a in nest.operands]
     reduced_dtype = dtype_of(piece.body, _operand_dtypes(node, piece))
-    tiling = choose_tiling(nest, dtypes, target) if reduced_dtype == dtype else None
+    tiling = choose_tiling(nest, dtypes, target) if target and reduced_dtype == dtype else None
     if tiling is not None:
         return tiled_statements(nest, tiling, dtype, buffer, buffers)
     return sum_statements(nest, reduced_dtype, buffer, buffers)

@@ -213,7 +213,7 @@ def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str])
 
 
 def _short_windows(nest: Nest, order: Sequence[int]) -> bool:
-    """Whether neighbouring results are computed side by side: each from a few points in a window."""
+    """Whether neighbouring results are computed side by side, each from a small window."""
     extents = [nest.extents[k] for k in nest.reduced]
     points = product(tuple(extents))
     small = isinstance(points, int) and points <= WINDOW
