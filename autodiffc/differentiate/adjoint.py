@@ -17,15 +17,18 @@ which is again a formula. What other combiners need beside it:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from autodiffc.differentiate.chain import differentiate_body, times
-from autodiffc.graph.affine import Affine
+from autodiffc.errors import DifferentiationError, VerificationError
+from autodiffc.graph.affine import Affine, identity, index
 from autodiffc.graph.comprehension import (
     Access,
     Comprehension,
     Domain,
+    Row,
     inputs_used,
     map_access,
     prune_operands,
@@ -35,7 +38,7 @@ from autodiffc.graph.comprehension import (
 from autodiffc.graph.construct import compute, elementwise
 from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.injective import is_injective
-from autodiffc.graph.node import Node
+from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import (
     Arg,
     Call,
@@ -46,6 +49,7 @@ from autodiffc.graph.scalars import (
     Size,
     cast_to,
     dtype_of,
+    replace_args,
     replace_indices,
 )
 from autodiffc.graph.types import is_float
@@ -66,18 +70,21 @@ def adjoint(node: Node, target: Node, dout: Node) -> Node | None:
 
     None where nothing flows (integers, flat functions).
     """
-    pieces = [
-        contribution
-        for piece in node.pieces
-        for contribution in _contributions(node, piece, target, dout)
-    ]
-    terms = [_node(node, target, piece, inputs) for piece, inputs in pieces]
-    if not terms:
-        return None
-    total = terms[0]
-    for term in terms[1:]:
-        total = elementwise("add", total, term)
-    return total
+    try:
+        terms = [
+            _node(node, target, formula, inputs)
+            for piece in node.pieces
+            for formula, inputs in _contributions(node, piece, target, dout)
+        ]
+    except DifferentiationError as error:
+        error.loc = error.loc or node.loc
+        raise
+    return functools.reduce(lambda a, b: added(a, b, node), terms) if terms else None
+
+
+def added(a: Node, b: Node, source: Node) -> Node:
+    """The sum of two contributions, at the line of the node that made the second."""
+    return renew(elementwise("add", a, b), loc=source.loc)
 
 
 def _node(node: Node, target: Node, piece: Comprehension, inputs: tuple[Node, ...]) -> Node:
@@ -93,8 +100,13 @@ def _node(node: Node, target: Node, piece: Comprehension, inputs: tuple[Node, ..
 def _contributions(
     node: Node, piece: Comprehension, target: Node, dout: Node
 ) -> Iterator[tuple[Comprehension, tuple[Node, ...]]]:
+    if piece.finish is not None:
+        raise VerificationError(
+            "differentiation comes before fusion", found=f"a formula of {node!r} with a finish"
+        )
     if piece.combine in ("argmax", "argmin"):
         return
+    piece = _with_each_element_once(node, piece)
     dtypes = [node.inputs[a.operand].dtype for a in piece.operands]
     reuse_result = piece.combine == "set"
     for k, access in enumerate(piece.operands):
@@ -105,6 +117,21 @@ def _contributions(
         body = differentiate_body(piece.body, k, dtypes, out)
         if body is not None:
             yield _assemble(node, piece, access, body, dout)
+
+
+def _with_each_element_once(node: Node, piece: Comprehension) -> Comprehension:
+    """The formula with one access for each element read: `x*x` reads one operand, not two.
+
+    Its adjoint is then one formula, `dout * (x + x)`, instead of a sum of two.
+    """
+    first: dict[tuple[Node, tuple[Row, ...]], int] = {}
+    for k, access in enumerate(piece.operands):
+        first.setdefault((node.inputs[access.operand], access.rows), k)
+    if len(first) == len(piece.operands):
+        return piece
+    position = [first[node.inputs[a.operand], a.rows] for a in piece.operands]
+    body = replace_args(piece.body, lambda k: Arg(position[k]))
+    return prune_operands(replace(piece, body=body))
 
 
 def _assemble(
@@ -157,13 +184,37 @@ def _compact(
 
 
 def _factor(node: Node, piece: Comprehension, first_input: int, first_arg: int) -> Factor | None:
+    if piece.combine in ("set", "sum"):
+        return None
+    _check_points_meet_plainly(node, piece)
+    if not piece.reduced:
+        return None  # one point an element: its value is the result
     if piece.combine in ("max", "min"):
         if node.attrs.get("ties", "first") == "shared":
             return _shared(node, piece, first_input, first_arg)
         return _winner(node, piece, first_input, first_arg)
-    if piece.combine == "prod":
-        return _others(node, piece, first_input, first_arg)
-    return None
+    return _others(node, piece, first_input, first_arg)
+
+
+def _check_points_meet_plainly(node: Node, piece: Comprehension) -> None:
+    """Points that meet at one element must differ in the reduced indices alone.
+
+    That is so for every formula a model can state (its left-hand indices are distinct and plain);
+    `out[i + j] max= …` would need to know more than a position among the reduced indices.
+    """
+    kept = [k for k in range(piece.domain.rank) if k not in piece.reduced]
+    rows = [
+        Affine(tuple(r.coefficients[k] for k in kept), r.constant)
+        for r in piece.out
+        if isinstance(r, Affine)
+    ]
+    if not is_injective(rows, Domain(tuple(piece.domain.extents[k] for k in kept))):
+        raise DifferentiationError(
+            f"a {piece.combine} over a skewed output has no derivative here",
+            found=f"{node.label or node.op} whose output subscripts overlap",
+            expected="one index, or nothing, in each output subscript",
+            loc=node.loc,
+        )
 
 
 def _winner(node: Node, piece: Comprehension, first_input: int, first_arg: int) -> Factor:
@@ -246,15 +297,12 @@ def _others(node: Node, piece: Comprehension, first_input: int, first_arg: int) 
     guards = tuple(prime(g) for g in piece.domain.guards)
     operands = tuple(map_access(a, prime) for a in piece.operands)
     body = replace_indices(piece.body, lambda k: Index(primed.get(k, k)))
-    same: Scalar = Const(True, "bool")
-    for k, other in primed.items():
-        match = Call("eq", (Index(k), Index(other)))
-        same = match if same == Const(True, "bool") else Call("and", (same, match))
+    matches: list[Scalar] = [Call("eq", (Index(k), Index(p))) for k, p in primed.items()]
+    same = functools.reduce(lambda a, b: Call("and", (a, b)), matches)
     body = Call("where", (same, Const(1.0, node.dtype), body))
-    out = tuple(Affine(tuple(int(j == k) for j in range(rank + extra))) for k in range(rank))
+    out = tuple(index(rank + extra, k) for k in range(rank))
     formula = Comprehension(Domain(extents, guards, names), out, operands, body, "prod")
     others = compute(
         node.inputs, [formula], piece.domain.extents, label="other_factors", loc=node.loc
     )
-    everywhere = tuple(Affine(tuple(int(j == k) for j in range(rank))) for k in range(rank))
-    return Factor(Arg(first_arg), (Access(first_input, everywhere),), (others,))
+    return Factor(Arg(first_arg), (Access(first_input, identity(rank)),), (others,))

@@ -38,8 +38,8 @@ def partial(name: str, k: int, args: Sequence[Scalar], out: Scalar, dtype: str) 
         return None
     if function.partials is not None:
         return stated_partial(name, k, args, out, dtype)
-    body = replace_args(derived(name, k), lambda j: args[j])
-    return rewrite(body, lambda s: _typed(s, dtype))
+    template = rewrite(derived(name, k), lambda s: _typed(s, dtype))
+    return None if template == Const(0.0, dtype) else replace_args(template, lambda j: args[j])
 
 
 def _typed(s: Scalar, dtype: str) -> Scalar:
@@ -70,6 +70,7 @@ def derive(name: str, k: int) -> Scalar:
         raise DifferentiationError(
             f"the function {name} has no derivative",
             found="a stanza with neither a SymPy formula nor partials",
+            help="ad.stop_gradient(...) takes a value as constant",
         )
     symbols = sympy.symbols(" ".join(SYMBOLS[: function.arity]), real=True, seq=True)
     names = {str(s): s for s in symbols}
@@ -79,22 +80,7 @@ def derive(name: str, k: int) -> Scalar:
 
 # --- SymPy to bodies ---
 
-_NAMES = {
-    "exp": "exp",
-    "log": "log",
-    "sin": "sin",
-    "cos": "cos",
-    "tan": "tan",
-    "asin": "asin",
-    "acos": "acos",
-    "atan": "atan",
-    "sinh": "sinh",
-    "cosh": "cosh",
-    "tanh": "tanh",
-    "erf": "erf",
-    "Abs": "abs",
-    "sign": "sign",
-}
+_NAMES = {"Abs": "abs", "ceiling": "ceil"}  # where SymPy's class is not called as the function
 
 
 def from_sympy(expression: Any, positions: dict[Any, int]) -> Scalar:
@@ -102,22 +88,36 @@ def from_sympy(expression: Any, positions: dict[Any, int]) -> Scalar:
     if expression in positions:
         return Arg(positions[expression])
     if expression.is_number:
-        return Const(float(expression), "real")
-    args = [from_sympy(a, positions) for a in expression.args]
+        return Const(_number(expression), "real")
     if expression.is_Add:
         return _add(expression, positions)
     if expression.is_Mul:
         return _mul(expression, positions)
     if expression.is_Pow:
-        return _power(args[0], expression.exp, args[1])
-    name = _NAMES.get(type(expression).__name__)
-    if name is None:
-        raise DifferentiationError(
-            "SymPy's derivative uses a function that bodies do not have",
-            found=str(expression),
-            expected=", ".join(sorted(_NAMES)),
-        )
-    return Call(name, tuple(args))
+        base, exponent = (from_sympy(a, positions) for a in expression.args)
+        return _power(base, expression.exp, exponent)
+    name = type(expression).__name__
+    name = _NAMES.get(name, name)
+    if name not in FUNCTIONS or FUNCTIONS[name].arity != len(expression.args):
+        raise _unknown(expression)
+    return Call(name, tuple(from_sympy(a, positions) for a in expression.args))
+
+
+def _number(expression: Any) -> float:
+    """A constant such as `2/sqrt(pi)`, evaluated as a whole and rounded once."""
+    value = expression.evalf(30)
+    if not (value.is_real and value.is_finite):
+        raise _unknown(expression)
+    return float(value)
+
+
+def _unknown(expression: Any) -> DifferentiationError:
+    return DifferentiationError(
+        "SymPy's derivative contains something that bodies do not have",
+        found=str(expression),
+        expected="real numbers, sums, products, powers and the functions of ops/functions.py",
+        help="give the function's entry `partials` instead of a SymPy formula",
+    )
 
 
 def _add(expression: Any, positions: dict[Any, int]) -> Scalar:
@@ -138,15 +138,14 @@ def _mul(expression: Any, positions: dict[Any, int]) -> Scalar:
     """A product as numerator over denominator."""
     if expression.could_extract_minus_sign():
         return -from_sympy(-expression, positions)
-    numerator, denominator = expression.as_numer_denom()
+    number, rest = expression.as_independent(*positions, as_Add=False)
+    numerator, denominator = rest.as_numer_denom()
     if denominator != 1:
-        return from_sympy(numerator, positions) / from_sympy(denominator, positions)
-    total: Scalar | None = None
-    for factor in expression.as_ordered_factors():
-        body = from_sympy(factor, positions)
-        total = body if total is None else total * body
-    assert total is not None
-    return total
+        return from_sympy(number * numerator, positions) / from_sympy(denominator, positions)
+    factors = [from_sympy(f, positions) for f in rest.as_ordered_factors()]
+    if number != 1:
+        factors.insert(0, from_sympy(number, positions))
+    return functools.reduce(lambda a, b: a * b, factors)
 
 
 def _power(base: Scalar, exponent: Any, exponent_body: Scalar) -> Scalar:
@@ -194,6 +193,11 @@ def derive_all() -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def write_table() -> None:
+    """Writes `derived.json` anew."""
     lines = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in derive_all().items()]
     TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_table()

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autodiffc.differentiate.adjoint import adjoint
+from autodiffc.differentiate.adjoint import added, adjoint
 from autodiffc.errors import DifferentiationError, DtypeError
 from autodiffc.graph.affine import identity
 from autodiffc.graph.comprehension import Comprehension, Domain
-from autodiffc.graph.construct import compute, elementwise, reshape
+from autodiffc.graph.construct import compute, reshape
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.extents import shape_text
-from autodiffc.graph.node import LEAVES, Node
+from autodiffc.graph.node import LEAVES, Node, renew
 from autodiffc.graph.scalars import Const
 from autodiffc.graph.types import is_float
 
@@ -42,11 +42,13 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
     """Vector-Jacobian products: for each node of `wrt` the gradient of Σ ⟨cotangent, output⟩."""
     for node in wrt:
         _check_floating(node, "a gradient's variable")
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        _check_cotangent(output, cotangent)
     graph = Graph({str(k): node for k, node in enumerate([*outputs, *wrt])})
     active = between(graph, wrt)
     found: dict[Node, Node] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
-        _accumulate(found, output, cotangent)
+        _accumulate(found, output, cotangent, output)
     for node in reversed(graph.order):
         if node not in found or node not in active or node.op in FLAT:
             continue
@@ -55,7 +57,7 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
                 continue
             contribution = contribution_of(node, operand, found[node])
             if contribution is not None:
-                _accumulate(found, operand, contribution)
+                _accumulate(found, operand, contribution, node)
     return [found.get(node) or fill(node, 0.0) for node in wrt]
 
 
@@ -75,15 +77,16 @@ def between(graph: Graph, wrt: Sequence[Node]) -> set[Node]:
     return active
 
 
-def _accumulate(found: dict[Node, Node], node: Node, contribution: Node) -> None:
+def _accumulate(found: dict[Node, Node], node: Node, contribution: Node, source: Node) -> None:
     before = found.get(node)
-    found[node] = contribution if before is None else elementwise("add", before, contribution)
+    found[node] = contribution if before is None else added(before, contribution, source)
 
 
 def contribution_of(node: Node, target: Node, dout: Node) -> Node | None:
     """What a node whose gradient is `dout` adds to the gradient of its operand `target`."""
     if node.op == "reshape":
-        return reshape(dout, target.shape)
+        back = reshape(dout, target.shape)
+        return back if back is dout else renew(back, loc=node.loc)
     if node.op == "compute":
         return adjoint(node, target, dout)
     raise DifferentiationError(
@@ -97,5 +100,18 @@ def contribution_of(node: Node, target: Node, dout: Node) -> Node | None:
 def _check_floating(node: Node, what: str) -> None:
     if not is_float(node.dtype):
         raise DtypeError(
-            f"{what} must be floating", found=str(node.type), expected="a float", loc=node.loc
+            f"{what} must be floating",
+            found=str(node.type),
+            expected="dtype float32 or float64; integers and truth values have no gradient",
+            loc=node.loc,
+        )
+
+
+def _check_cotangent(output: Node, cotangent: Node) -> None:
+    if cotangent.type != output.type:
+        raise DifferentiationError(
+            "a cotangent has its output's shape and dtype",
+            found=f"{cotangent.type} for {output!r}",
+            expected=str(output.type),
+            loc=cotangent.loc,
         )
