@@ -1,6 +1,12 @@
-"""LeNet-5 on 28x28 digits, with max-pooling and ReLU as the lecture draws it.
+"""LeNet-5: two convolutions with max-pooling, then three full layers, on 28×28 digits.
+
+The lecture draws LeNet-5 with max-pooling and ReLU, as below, where the network of 1998 had trained
+averages and tanh. Every layer is one formula in index notation: look at `nn.conv2d` as a way to
+write one without its indices, and to make its parameters.
 
     autodiffc train examples/lenet5.py --data mnist5k --epochs 10
+    autodiffc explain examples/lenet5.py
+    autodiffc compile examples/lenet5.py -o build/lenet5      # the C, its header, the library
 """
 
 import autodiffc as ad
