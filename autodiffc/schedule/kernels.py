@@ -119,8 +119,10 @@ def storage(node: Node) -> Node:
 
 
 def is_elementwise(node: Node) -> bool:
-    """One unguarded `set` piece in output order: a candidate for a cluster."""
-    return node.op == "compute" and len(node.pieces) == 1 and node.formula.is_elementwise
+    """One unguarded `set` piece over the whole output, in its order: a candidate for a cluster."""
+    if node.op != "compute" or len(node.pieces) != 1:
+        return False
+    return node.formula.is_elementwise and node.formula.domain.extents == node.shape
 
 
 def group_nodes(order: Sequence[Node], phase: Callable[[Node], int]) -> list[Group]:
