@@ -1,8 +1,8 @@
 """Many models compiled into one library.
 
-A compiler started for each of hundreds of small models would take minutes; this harness lowers every
-model under a prefix of its own, compiles all C files in one build, and hands out a `Compiled` for
-each. Set AUTODIFFC_TEST_SANITIZE to build with ASan and UBSan (see tests/sanitize).
+A compiler started for each of hundreds of small models would take minutes; this harness lowers
+every model under a prefix of its own, compiles all C files in one build, and hands out a `Compiled`
+for each. Set AUTODIFFC_TEST_SANITIZE to build with ASan and UBSan (see tests/sanitize).
 """
 
 from __future__ import annotations
@@ -45,10 +45,8 @@ def compile_cases(
     **options: Any,
 ) -> dict[str, Compiled]:
     """One `Compiled` a case, by name, all from one library. `options` go to `lower`."""
-    if os.environ.get("AUTODIFFC_TEST_SANITIZE"):
-        flags = [level, *SANITIZE.split()]
-    else:
-        flags = [level]
+    sanitize = SANITIZE.split() if os.environ.get("AUTODIFFC_TEST_SANITIZE") else []
+    flags = [level, *sanitize]
     emitted = {
         case.name: lower(case.model, dims=case.dims, dtype=dtype, prefix=f"case{k}", **options)
         for k, case in enumerate(cases)

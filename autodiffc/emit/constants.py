@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autodiffc.emit.values import C_TYPES, constant_text
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Const
+from autodiffc.schedule.plan import Plan
 
 SMALL = 64  # elements
+
+
+def collect_constants(plans: Mapping[str, Plan]) -> list[Node]:
+    """The constants of all plans; graphs have copies of their own of what the user wrote once."""
+    found: dict[int, Node] = {}
+    for plan in plans.values():
+        for leaf in plan.needs:
+            if leaf.op == "constant":
+                found.setdefault(leaf.serial, leaf)
+    return list(found.values())
 
 
 def constant_name(serials: dict[str, int], serial: str, prefix: str) -> str:

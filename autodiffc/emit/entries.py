@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from autodiffc.emit.constants import SMALL, constant_name, numbered
+from autodiffc.emit.constants import SMALL, collect_constants, constant_name, numbered
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.statements import wrapped_list
 from autodiffc.emit.structs import prototypes
@@ -37,8 +37,8 @@ class EntryWriter:
 
     def __init__(self, layout: Layout, plans: Mapping[str, Plan], kernels: KernelNames) -> None:
         self.layout, self.plans, self.kernels = layout, plans, kernels
-        leaves = {n: None for plan in plans.values() for n in plan.needs if n.op == "constant"}
-        self.constants = numbered(list(leaves))
+        leaves = collect_constants(plans)
+        self.constants = numbered(leaves)
         self.small = {str(n.serial) for n in leaves if n.attrs["value"].size <= SMALL}
 
     def entries(self) -> list[str]:

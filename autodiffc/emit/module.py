@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autodiffc.emit.constants import constant_declarations, data_unit
+from autodiffc.emit.constants import collect_constants, constant_declarations, data_unit
 from autodiffc.emit.entries import EntryWriter
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.resources import templates_directory
 from autodiffc.emit.statements import kernel_text
 from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
 from autodiffc.emit.values import helper_text, vector_type
-from autodiffc.graph.node import Node
 from autodiffc.loops.lower import lower_group
 from autodiffc.schedule.plan import Call, Plan
 from autodiffc.targets import Target
@@ -101,7 +100,7 @@ def emit_program(
     kernels = Kernels(target, tiles)
     entries = EntryWriter(layout, plans, kernels).entries()
     helpers = _helper_functions(kernels)
-    constants = _constants(plans)
+    constants = collect_constants(plans)
     common = {
         "name": layout.prefix,
         "prefix": layout.prefix,
@@ -150,15 +149,6 @@ def emit_program(
 def _summary(layout: Layout) -> list[str]:
     shapes = [f"{n.name}: {n.type}" for n in layout.program.inputs]
     return [f"inputs: {', '.join(shapes) or 'none'}", f"outputs: {', '.join(layout.output_names)}"]
-
-
-def _constants(plans: Mapping[str, Plan]) -> list[Node]:
-    found: dict[Node, None] = {}
-    for plan in plans.values():
-        for leaf in plan.needs:
-            if leaf.op == "constant":
-                found.setdefault(leaf)
-    return list(found)
 
 
 def _helper_functions(kernels: Kernels) -> list[str]:
