@@ -1,0 +1,35 @@
+"""How much C there is: loops are never unrolled by shape, so it hardly depends on extents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autodiffc.build import find_toolchain
+from autodiffc.lower import lower
+from tests.gates.models import lenet5, run, write
+
+LIMIT = 400_000  # bytes
+SIZES = [(28, 2), (28, 64), (28, 1024), (224, 2), (224, 1024)]
+
+
+def preprocessed(folder: Path, size: int, batch: int | tuple[int, int], *, plain: bool) -> int:
+    """The bytes of LeNet-5's C after the preprocessor, with OpenMP."""
+    emitted = lower(lenet5(size), dims={"batch": batch}, plain=plain)
+    write(folder, emitted.sources)
+    units = [name for name in emitted.sources if name.endswith(".c")]
+    command = (*find_toolchain().command, "-std=c11", "-O3", "-fopenmp", "-E", "-P")
+    return sum(len(run(*command, unit, cwd=folder).encode()) for unit in units)
+
+
+@pytest.mark.parametrize(
+    ("size", "batch"), [*SIZES, (28, 1), (28, 17), (225, 7), (28, (1, 128))], ids=str
+)
+def test_lenet5_stays_small(tmp_path: Path, size: int, batch: int | tuple[int, int]) -> None:
+    assert preprocessed(tmp_path, size, batch, plain=False) < LIMIT
+
+
+def test_the_plain_schedule_has_one_size(tmp_path: Path) -> None:
+    found = {case: preprocessed(tmp_path, *case, plain=True) for case in SIZES}
+    assert max(found.values()) <= 1.02 * min(found.values()), found
