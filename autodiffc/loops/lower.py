@@ -19,6 +19,7 @@ from autodiffc.graph.scalars import (
     Arg,
     Call,
     Scalar,
+    Size,
     dtype_of,
     replace_args,
     walk,
@@ -299,6 +300,9 @@ def _dims(group: Group) -> tuple[str, ...]:
         shapes: list[ExtentLike] = [*node.shape]
         for piece in node.pieces:
             shapes += piece.domain.extents
+            for scalar in (piece.body, piece.finish):
+                sizes = walk(scalar) if scalar is not None else ()
+                shapes += [s.extent for s in sizes if isinstance(s, Size)]
         for operand in node.inputs:
             shapes += operand.shape
         if isinstance(node.attrs.get("extent"), Extent):
