@@ -304,15 +304,18 @@ class _Body:
         return f"({C_TYPES[slot.dtype]} *)({text})"
 
     def _zero_gradients(self) -> list[str]:
-        """Slots of parameters that are not differentiated by."""
-        lines = []
-        for param in self.layout.program.params:
-            if param.name not in self.layout.program.wrt:
-                offset = self.layout.param_offsets[str(param.name)]
+        """What no kernel writes: parameters not differentiated by, and the gaps behind others."""
+        program, offsets = self.layout.program, self.layout.param_offsets
+        lines, end = [], self.layout.param_elements
+        for param in reversed(program.params):
+            offset = offsets[str(param.name)]
+            size = product(param.shape) if param.name in program.wrt else 0
+            if offset + size != end:
                 lines.append(
-                    f"memset(grads + {offset}, 0, {product(param.shape)} * sizeof *grads);"
+                    f"memset(grads + {offset + size}, 0, {end - offset - size} * sizeof *grads);"
                 )
-        return lines
+            end = offset
+        return lines[::-1]
 
     def _epilogue(self) -> list[str]:
         lines = []
