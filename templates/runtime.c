@@ -26,6 +26,12 @@
 #define AUTODIFFC_SIMD_SUM(sum)
 #endif
 
+/* GCC warns that wide vectors are passed differently from one processor to the next: never across
+   the border of this file, where all functions are static. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
 #if defined(__GNUC__)
 #define AUTODIFFC_MAY_BE_UNUSED __attribute__((unused))
 #else
