@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Union
 
 from autodiffc.graph.affine import Affine, identity
 from autodiffc.graph.extents import ExtentLike
@@ -42,7 +41,7 @@ class Indirect:
     rows: tuple[Affine, ...]
 
 
-Row = Union[Affine, Indirect]
+Row = Affine | Indirect
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from autodiffc.errors import ArgumentTypeError, DtypeError, ShapeError
 from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Row, prune_operands
-from autodiffc.graph.extents import ExtentLike, Extent, difference, product, shape_text
+from autodiffc.graph.extents import Extent, ExtentLike, difference, product, shape_text
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node

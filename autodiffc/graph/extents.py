@@ -34,7 +34,7 @@ class FloorDiv:
     divisor: int
 
 
-Atom = Union[Dim, FloorDiv]
+Atom = Dim | FloorDiv
 Monomial = tuple[Atom, ...]  # a product of atoms, sorted by text; () is 1
 ExtentLike = Union[int, "Extent"]
 

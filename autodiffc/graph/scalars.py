@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from autodiffc.errors import DtypeError
 from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.functions import FUNCTIONS, Function
 from autodiffc.graph.types import is_float, is_integer, promote
 
-Number = Union[bool, int, float]
+Number = bool | int | float
 
 
 class Scalar:
@@ -60,7 +60,7 @@ class Scalar:
         return Call("neg", (self,))
 
 
-ScalarLike = Union[Scalar, Number]
+ScalarLike = Scalar | Number
 
 
 @dataclass(frozen=True)

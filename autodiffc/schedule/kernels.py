@@ -35,9 +35,10 @@ class Group:
     nodes: tuple[Node, ...]
 
 
-MATH_FUNCTIONS = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp
+_MATH_H = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp
 exp2 expm1 fabs fdim floor fma fmax fmin fmod hypot lgamma log log10 log1p log2 logb modf nearbyint
-nextafter pow remainder rint round sin sinh sqrt tan tanh tgamma trunc abs""".split()
+nextafter pow remainder rint round sin sinh sqrt tan tanh tgamma trunc abs"""
+MATH_FUNCTIONS = _MATH_H.split()
 
 # names that the statements of kernels use themselves, and C's own
 RESERVED = frozenset(
