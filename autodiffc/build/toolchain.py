@@ -44,6 +44,7 @@ COMMON_FLAGS = (
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fopenmp-simd",
+    "-DAUTODIFFC_OMP_SIMD",  # tells the C of that flag, which no macro shows
     "-Wall",
 )
 CLANG_FLAGS = ("-Wno-pass-failed",)  # a loop left scalar is no mistake of the generated code
