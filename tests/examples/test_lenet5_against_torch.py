@@ -7,7 +7,6 @@ and then gradients at PyTorch's own weights, step by step.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
