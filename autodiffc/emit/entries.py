@@ -13,7 +13,7 @@ from typing import Protocol
 from autodiffc.emit.constants import SMALL, collect_constants, constant_name, numbered
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.statements import wrapped_list
-from autodiffc.emit.structs import prototypes
+from autodiffc.emit.structs import offset_macro, prototypes
 from autodiffc.emit.values import C_TYPES, constant_text, extent_text
 from autodiffc.graph.extents import product
 from autodiffc.graph.scalars import Const
@@ -21,6 +21,13 @@ from autodiffc.schedule.plan import ITEM_BYTES, Call, Plan, Slot
 from autodiffc.schedule.program import GENERAL, GRADIENT, OUTPUT, split_key
 
 INDENT = "    "
+ENTRY_NAMES = frozenset(
+    [
+        *("inputs", "outputs", "params", "state", "workspace", "grads", "cotangents"),
+        *("input_grads", "inputs_status", "status", "header", "general", "threads", "arena"),
+        *("memcpy", "memset"),
+    ]
+)
 ALWAYS = ""
 
 
@@ -73,6 +80,7 @@ class _Body:
         self.writer, self.plan, self.entry = writer, plan, entry
         self.layout = writer.layout
         self.prefix, self.macro = self.layout.prefix, self.layout.macro
+        self.used: dict[str, Slot] = {}
 
     def lines(self, calls: Sequence[Call]) -> list[str]:
         steps = self._steps(calls)
@@ -81,6 +89,7 @@ class _Body:
             *self._checks(calls),
             *self._locals(text),
             *self._cotangents(calls),
+            *self._arena_pointers(),
             *steps,
             *self._epilogue(),
         ]
@@ -192,7 +201,7 @@ class _Body:
         ]
         if not _mentions(text, "threads"):
             lines.append("(void)threads;")
-        if "arena + " in text:
+        if self.used:
             lines.append("char *const arena = workspace->memory;")
         for node in self.layout.program.scalars:
             if f"scalar_{node.name}" in text:
@@ -202,8 +211,11 @@ class _Body:
                 )
         unused = [p for p in ("params", "state") if self._takes(p) and not _mentions(text, p)]
         lines += [f"(void){p};" for p in unused]
-        if self.entry == "backward" and not _mentions(text, "general"):
-            lines.append("(void)general;")
+        if self.entry == "backward":
+            if not _mentions(text, "general"):
+                lines.append("(void)general;")
+            if not self.layout.input_grads:
+                lines.append("(void)input_grads;")
         return lines
 
     def _takes(self, pointer: str) -> bool:
@@ -279,9 +291,9 @@ class _Body:
         return [f"if ({target}) {text}"] if self._nullable(call.slots[0]) and not known else [text]
 
     def _pointer(self, slot: Slot) -> str:
-        layout, kind = self.layout, C_TYPES[slot.dtype]
+        layout = self.layout
         if slot.kind == "arena":
-            return f"({kind} *)(arena + {slot.offset})"
+            return self._arena_name(slot)
         if slot.kind == "input":
             scalars = {n.name for n in layout.program.scalars}
             cotangents = {n.name for n in layout.program.cotangents}
@@ -291,12 +303,42 @@ class _Body:
         if slot.kind == "constant":
             return constant_name(self.writer.constants, slot.name, self.prefix)
         if slot.kind in ("param", "state"):
-            offsets = layout.param_offsets if slot.kind == "param" else layout.state_offsets
             base = "params" if slot.kind == "param" else "state"
-            return self._typed(f"{base} + {offsets[slot.name]}", slot)
+            macro = offset_macro(self.macro, slot.kind, slot.name)
+            return self._typed(f"{base} + {macro}", slot)
         if slot.kind == "gradient" and slot.name in layout.param_offsets:
-            return self._typed(f"grads + {layout.param_offsets[slot.name]}", slot)
+            return self._typed(f"grads + {offset_macro(self.macro, 'param', slot.name)}", slot)
         return self._target(slot.kind, slot.name)
+
+    def _arena_name(self, slot: Slot) -> str:
+        """The local pointer to a value in the arena; `used` collects those that are needed."""
+        name = f"{slot.name}_value" if slot.name in self._taken() else slot.name
+        self.used.setdefault(name, slot)
+        return name
+
+    def _taken(self) -> frozenset[str]:
+        """Names that mean something else in an entry point."""
+        prefixed = {
+            self._target(kind, str(name))
+            for kind, names in (
+                ("output", self.layout.outputs),
+                ("gradient", [n.name for n in self.layout.input_grads]),
+            )
+            for name in names
+        }
+        scalars = {f"scalar_{n.name}" for n in self.layout.program.scalars}
+        cotangents = {
+            f"{zero}{n.name}" for n in self.layout.program.cotangents for zero in ("", "zero_")
+        }
+        return ENTRY_NAMES | prefixed | scalars | cotangents | set(self.layout.open_dims)
+
+    def _arena_pointers(self) -> list[str]:
+        """Where the values lie that live in the arena during this call."""
+        return [
+            f"{kind} *const {name} = ({kind} *)(arena + {slot.offset});"
+            for name, slot in sorted(self.used.items(), key=lambda item: item[0])
+            for kind in [C_TYPES[slot.dtype]]
+        ]
 
     def _typed(self, text: str, slot: Slot) -> str:
         if slot.dtype == self.layout.dtype:

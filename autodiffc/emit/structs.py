@@ -83,10 +83,14 @@ def macros(layout: Layout, plans: Mapping[str, Plan]) -> list[str]:
         f"#define {m}_PARAM_COUNT {layout.param_elements}",
         f"#define {m}_STATE_COUNT {layout.state_elements}",
     ]
-    for kind, offsets in (("PARAM", layout.param_offsets), ("STATE", layout.state_offsets)):
-        for name, offset in offsets.items():
-            found.append(f"#define {m}_{kind}_{re.sub(r'[^0-9A-Za-z]+', '_', name)} {offset}")
+    for kind, offsets in (("param", layout.param_offsets), ("state", layout.state_offsets)):
+        found += [f"#define {offset_macro(m, kind, n)} {offset}" for n, offset in offsets.items()]
     return found
+
+
+def offset_macro(macro: str, kind: str, name: str) -> str:
+    """The name of a tensor's offset, in elements: `LENET5_PARAM_conv1_weight`."""
+    return f"{macro}_{kind.upper()}_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
 
 
 def cdef_text(layout: Layout) -> str:
