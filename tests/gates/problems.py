@@ -136,9 +136,7 @@ def _convolution(number: int, rank: int, rng: np.random.Generator) -> Problem:
     shapes = ((batch, channels, *extent), (features, channels // groups, *kernel), (features,))
 
     def make(x: Expression, w: Expression, b: Expression) -> Expression:
-        return function(
-            x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups
-        )
+        return function(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
     words = f"s{stride}p{padding}d{dilation}g{groups}".replace(" ", "")
     return Problem(f"conv{rank}d_{shapes[0]}*{shapes[1]}_{words}_{number}", shapes, make, number)
@@ -173,3 +171,14 @@ def long_reductions() -> Iterator[Problem]:
     yield Problem("columns", ((100_003, 3), (3,)), lambda x, y: ad.sum(x * y, axis=0), 7)
     yield Problem("rows", ((3, 100_003), (100_003,)), lambda x, y: ad.sum(x * y, axis=1), 8)
     yield Problem("deep", ((5, 50_021), (50_021, 7)), lambda x, y: x @ y, 9)
+
+
+def unread_tails() -> Iterator[Problem]:
+    """Strided windows that leave elements unread: their gradient is zero, and nothing writes it."""
+    for number, (length, kernel, stride) in enumerate([(3, 2, 2), (5, 3, 3), (33, 4, 8)]):
+
+        def make(x: Expression, w: Expression, stride: int = stride) -> Expression:
+            return ad.conv1d(x, w, stride=stride)
+
+        title = f"tail_{length}_{kernel}_{stride}"
+        yield Problem(title, ((1, 1, length), (1, 1, kernel)), make, number)

@@ -18,11 +18,12 @@ from tests.gates.problems import (
     long_reductions,
     matmuls,
     reductions,
+    unread_tails,
 )
 from tests.harness import Case, compile_cases
 
 BOUND = {"float32": 1e-5, "float64": 1e-13}
-COUNT = int(os.environ.get("AUTODIFFC_TEST_PROBLEMS", "30"))
+COUNT = int(os.environ.get("AUTODIFFC_TEST_PROBLEMS", "12"))
 SEED = int(os.environ.get("AUTODIFFC_TEST_SEED", "0"))
 
 
@@ -33,6 +34,7 @@ def problems() -> dict[str, Problem]:
         *convolutions(COUNT, rng),
         *reductions(COUNT, rng),
         *long_reductions(),
+        *unread_tails(),
     ]
     return {p.title: p for p in found}
 
@@ -57,4 +59,6 @@ def test_error_is_small_beside_the_sum_of_magnitudes(title: str, dtype: str) -> 
         error = np.abs(np.asarray(got[name], np.float64) - expected)
         bound = BOUND[dtype] * problem.magnitudes[name]
         assert np.shape(got[name]) == expected.shape
-        assert (error <= bound).all(), f"{name}: {(error / np.maximum(bound, 1e-300)).max()} × bound"
+        assert (error <= bound).all(), (
+            f"{name}: {(error / np.maximum(bound, 1e-300)).max()} × bound"
+        )

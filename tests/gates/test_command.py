@@ -1,4 +1,4 @@
-"""`autodiffc compile` as a user runs it: quick, the same bytes each time, and nothing done twice."""
+"""`autodiffc compile` as a user runs it: quick, always the same bytes, and nothing done twice."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def test_every_process_writes_the_same_bytes(tmp_path: Path, example: str) -> No
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()
-    }
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_the_whole_output_has_the_same_bytes(tmp_path: Path) -> None:
