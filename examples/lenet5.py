@@ -4,7 +4,7 @@ The lecture draws LeNet-5 with max-pooling and ReLU, as below, where the network
 averages and tanh. Every layer is one formula in index notation: look at `nn.conv2d` as a way to
 write one without its indices, and to make its parameters.
 
-    autodiffc train examples/lenet5.py --data mnist5k --epochs 10
+    autodiffc train examples/lenet5.py --data mnist5k --epochs 10 --set batch=32
     autodiffc explain examples/lenet5.py
     autodiffc compile examples/lenet5.py -o build/lenet5      # the C, its header, the library
 """
