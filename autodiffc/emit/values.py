@@ -203,15 +203,24 @@ class ValueWriter:
         if name == "where":
             kind = vector_type(dtype, lanes)
             self.vectors.add((dtype, lanes))
-            inside = ", ".join(
-                a.text for a in [args[0], *(self._splat(a, lanes) for a in args[1:])]
-            )
+            then, otherwise = (self._splat(a, lanes) for a in args[1:])
+            if args[0].lanes == 1:  # one condition for all lanes
+                return Text(f"({args[0].text} ? {then.text} : {otherwise.text})", dtype, lanes)
+            inside = ", ".join(_bare(a.text) for a in (args[0], then, otherwise))
             return Text(f"select_{kind}({inside})", dtype, lanes)
         operator = FUNCTIONS[name].operator
         assert operator is not None, name
         if FUNCTIONS[name].rule == "compare":
             args = [self._splat(a, lanes) for a in args]
+        elif dtype == "bool":
+            args = [a if a.lanes > 1 else self._splat_mask(a, lanes) for a in args]
         return Text(operator.format(*(a.text for a in args)), dtype, lanes)
+
+    def _splat_mask(self, condition: Text, lanes: int) -> Text:
+        """A condition as a mask, all ones or all zeros, as wide as the kernel's elements."""
+        wide = any(item == "float64" for item, _ in self.vectors)
+        bits, item = (f"i64x{lanes}", "int64_t") if wide else (f"i32x{lanes}", "int32_t")
+        return Text(f"(({bits}){{0}} - ({item})({condition.text}))", "bool", lanes)
 
     def _splat(self, value: Text, lanes: int) -> Text:
         if value.lanes > 1:
