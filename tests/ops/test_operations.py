@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from autodiffc.reference.interpreter import evaluate
 
 from autodiffc.graph.construct import leaf
 from autodiffc.graph.expression import Expression
 from autodiffc.ops.registry import OPERATIONS, Operation, Sample, Tensor, operation
+from autodiffc.reference.interpreter import evaluate
 
 CASES = [
     pytest.param(op, sample, id=f"{op.name}({sample})")
