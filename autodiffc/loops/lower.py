@@ -45,7 +45,14 @@ from autodiffc.loops.plain import (
     sum_statements,
 )
 from autodiffc.loops.tiled import tiled_statements
-from autodiffc.schedule.kernels import RESERVED, Group, arguments, identifier, storage
+from autodiffc.schedule.kernels import (
+    Group,
+    arguments,
+    ascii_name,
+    identifier,
+    is_reserved,
+    storage,
+)
 from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.targets import Target
@@ -75,16 +82,18 @@ class _Builder:
 
     def fresh(self, base: str) -> str:
         name, count = base, 2
-        while name in self.taken or name in RESERVED:
+        while name in self.taken or is_reserved(name):
             name, count = f"{base}_{count}", count + 1
         self.taken.add(name)
         return name
 
     def with_free_names(self, nest: Nest) -> Nest:
-        """The nest with loop indices renamed where they are called like a buffer or a variable."""
+        """The nest with loop indices renamed where C or something else has their name."""
         names: list[str] = []
-        for name in nest.names:
-            while name in self.taken or name in RESERVED - {"i"} or name in names:
+        for wanted in nest.names:
+            base = ascii_name(wanted)
+            name = base if base and not base[0].isdigit() else f"index{base}"
+            while name in self.taken or (is_reserved(name) and name != "i") or name in names:
                 name += "_"
             names.append(name)
         return replace(nest, names=tuple(names))
@@ -96,7 +105,8 @@ def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) 
     Its parameters are the buffers of `schedule.kernels.arguments`, in that order. Without a target
     there are plain loops alone.
     """
-    builder = _Builder(results, group.nodes)
+    dims = _dims(group)
+    builder = _Builder(results, group.nodes, taken=set(dims))
     given = arguments(group, results)
     for node in given:
         builder.pointer(node)
@@ -116,7 +126,7 @@ def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) 
             Param(builder.names[n], n.dtype, written=n in results, restrict=restrict) for n in given
         ),
         body=tuple(stmts),
-        dims=_dims(group),
+        dims=dims,
         work=work(group),
         can_fail=group.kind == "check",
     )
@@ -216,7 +226,7 @@ def _formula(node: Node, builder: _Builder, target: Target | None) -> list[Stmt]
     for piece in node.pieces:
         nest = builder.with_free_names(build_nest(node, piece))
         buffers = _operand_pointers(node, nest, builder)
-        stmts += _piece(node, piece, nest, builder.pointer(node), buffers, target)
+        stmts += _piece(node, piece, nest, builder, buffers, target)
     if not covers(node):
         stmts.insert(0, Zero(builder.pointer(node), product(node.shape)))
     return stmts
@@ -226,11 +236,11 @@ def _piece(
     node: Node,
     piece: Comprehension,
     nest: Nest,
-    buffer: str,
+    builder: _Builder,
     buffers: dict[int, str],
     target: Target | None,
 ) -> list[Stmt]:
-    dtype = node.dtype
+    dtype, buffer = node.dtype, builder.pointer(node)
     if piece.combine == "set":
         return place_statements(nest, buffer, buffers)
     if collides(piece):
@@ -239,7 +249,7 @@ def _piece(
     reduced_dtype = dtype_of(piece.body, _operand_dtypes(node, piece))
     tiling = choose_tiling(nest, dtypes, target) if target and reduced_dtype == dtype else None
     if tiling is not None:
-        return tiled_statements(nest, tiling, dtype, buffer, buffers)
+        return tiled_statements(nest, tiling, dtype, buffer, buffers, builder.taken)
     return sum_statements(nest, reduced_dtype, buffer, buffers)
 
 

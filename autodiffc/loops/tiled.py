@@ -13,7 +13,7 @@ The choice of vector index and tile is `schedule/tile.py`'s.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from autodiffc.graph.scalars import Const, Scalar, call, replace_args
@@ -47,27 +47,40 @@ class Element:
 
     offsets: tuple[tuple[int, int], ...]
     unroll: int
-
-    @property
-    def name(self) -> str:
-        return "_".join(["sum", *(str(o) for _, o in self.offsets), str(self.unroll)])
+    name: str
 
 
 class TiledSum:
     """Builds the statements of one tiled nest."""
 
     def __init__(
-        self, nest: Nest, tiling: Tiling, dtype: str, buffer: str, buffers: dict[int, str]
+        self,
+        nest: Nest,
+        tiling: Tiling,
+        dtype: str,
+        buffer: str,
+        buffers: dict[int, str],
+        taken: Collection[str],
     ) -> None:
         self.nest, self.tiling, self.dtype = nest, tiling, dtype
         self.buffer, self.buffers = buffer, buffers
+        self.taken = {*taken, *nest.names}
         self.across = tiling.form == "across"
         ranges = [[(k, o) for o in range(size)] for k, size in tiling.tiles]
         self.elements = [
-            Element(offsets, u)
+            Element(
+                offsets, u, self._fresh("_".join(map(str, ["sum", *(o for _, o in offsets), u])))
+            )
             for offsets in itertools.product(*ranges)
             for u in range(tiling.unroll)
         ]
+        self.taken |= {e.name for e in self.elements}
+
+    def _fresh(self, name: str) -> str:
+        """The name, with underscores behind it where a buffer or an index is called so."""
+        while name in self.taken:
+            name += "_"
+        return name
 
     def statements(self) -> list[Stmt]:
         """The whole nest."""
@@ -170,7 +183,7 @@ class TiledSum:
             for address in self.nest.operands:
                 load = self._vector_load(inner, address)
                 if load not in loads:
-                    loads[load] = f"{load.buffer}_{len(loads)}"
+                    loads[load] = self._fresh(f"{load.buffer}_{len(loads)}")
                     value: Scalar = load
                     if mask_loads and load.lanes > 1:
                         value = MaskFirst(load, load.lanes, skip)
@@ -241,7 +254,12 @@ class TiledSum:
 
 
 def tiled_statements(
-    nest: Nest, tiling: Tiling, dtype: str, buffer: str, buffers: dict[int, str]
+    nest: Nest,
+    tiling: Tiling,
+    dtype: str,
+    buffer: str,
+    buffers: dict[int, str],
+    taken: Collection[str] = (),
 ) -> list[Stmt]:
-    """The statements of a sum that `choose_tiling` gave a tiling."""
-    return TiledSum(nest, tiling, dtype, buffer, buffers).statements()
+    """The statements of a sum that `choose_tiling` gave a tiling; `taken` are names not to use."""
+    return TiledSum(nest, tiling, dtype, buffer, buffers, taken).statements()

@@ -88,16 +88,38 @@ RESERVED = frozenset(
         "restrict",
         "i",
         # functions that kernels call: a variable of that name would hide them
-        *["larger", "smaller", "floor_div", "ceil_div", "team_limit"],
+        *["larger", "smaller", "floor_div", "ceil_div", "team_limit", "memset", "memcpy"],
+        # macros and types of the headers
+        *["NULL", "NAN", "INFINITY", "INT32_MIN", "INT64_MIN", "I", "errno", "linux", "unix"],
+        *["size_t", "int8_t", "int16_t", "int32_t", "int64_t"],
+        *["uint8_t", "uint16_t", "uint32_t", "uint64_t", "asm", "typeof"],
         *(name + suffix for name in MATH_FUNCTIONS for suffix in ("", "f")),
     ]
 )
 
 
+# what the statements of kernels make up: elements of index tensors, ends and blocks of loops,
+# vector types and functions of a type, other kernels, C's words that begin with _
+_GENERATED = re.compile(r"row\d+|.*_(end|block)|(.*_)?[fiu](8|16|32|64)(x\d+)?|kernel_.*|_[A-Z_].*")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a variable of a kernel must not be called so."""
+    return name in RESERVED or _GENERATED.fullmatch(name) is not None
+
+
+def ascii_name(text: str) -> str:
+    """The letters, digits and underscores of a name; those that C guarantees, so σ is none."""
+    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
+
+
 def identifier(node: Node) -> str:
     """A C identifier for a node's buffer: its name, else the operation it came from."""
-    text = re.sub(r"\W+", "_", node.name or node.label or node.op).strip("_")
-    return f"{text}_value" if text in RESERVED or not text or text[0].isdigit() else text
+    candidates = (ascii_name(text) for text in (node.name, node.label, node.op) if text)
+    text = next(filter(None, candidates))
+    if text[0].isdigit():
+        return f"value_{text}"
+    return f"{text}_value" if is_reserved(text) else text
 
 
 def arguments(group: Group, results: Sequence[Node]) -> tuple[Node, ...]:
