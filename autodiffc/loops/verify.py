@@ -1,4 +1,4 @@
-"""The rules of the loop IR, checked: names before use, one declaration a scope, sane vectors.
+"""The rules of the loop IR, checked: names before use, none hidden by another, sane vectors.
 
 `verify(kernel)` raises VerificationError with the kernel's name; the tests call it for every kernel
 that they lower.
@@ -58,13 +58,13 @@ class _Verifier:
         values: frozenset[str],
         settable: frozenset[str],
     ) -> None:
-        declared: set[str] = set()
         for stmt in body:
             if isinstance(stmt, For):
                 self._int(stmt.start, integers)
                 self._int(stmt.stop, integers)
                 if "parallel" in stmt.mode and integers - set(self.kernel.dims):
                     self.fail(f"loop {stmt.variable}: a parallel loop must be outermost")
+                self._declare(stmt.variable, integers | values)
                 self.block(stmt.body, integers | {stmt.variable}, values, settable)
             elif isinstance(stmt, If | Block):
                 for condition in getattr(stmt, "conditions", ()):
@@ -72,12 +72,12 @@ class _Verifier:
                 self.block(stmt.body, integers, values, settable)
             elif isinstance(stmt, Let | Var):
                 self._value(stmt.value, integers, values)
-                self._declare(stmt.name, declared)
+                self._declare(stmt.name, integers | values)
                 values |= {stmt.name}
                 settable |= {stmt.name} if isinstance(stmt, Var) else frozenset()
             elif isinstance(stmt, LetInt):
                 self._let_int(stmt, integers, values)
-                self._declare(stmt.name, declared)
+                self._declare(stmt.name, integers | values)
                 integers |= {stmt.name}
             elif isinstance(stmt, Set):
                 self._value(stmt.value, integers, values)
@@ -87,8 +87,14 @@ class _Verifier:
                 self._store(stmt, integers, values)
             elif isinstance(stmt, Zero):
                 self._written(stmt.buffer)
-            elif isinstance(stmt, FailUnless) and not self.kernel.can_fail:
-                self.fail("a check in a kernel that cannot fail")
+            elif isinstance(stmt, FailUnless):
+                self._check(stmt, integers)
+
+    def _check(self, stmt: FailUnless, integers: frozenset[str]) -> None:
+        for condition in stmt.conditions:
+            self._int(condition, integers)
+        if not self.kernel.can_fail:
+            self.fail("a check in a kernel that cannot fail")
 
     def _let_int(self, stmt: LetInt, integers: frozenset[str], values: frozenset[str]) -> None:
         if isinstance(stmt.value, Load):
@@ -96,10 +102,10 @@ class _Verifier:
         else:
             self._int(stmt.value, integers)
 
-    def _declare(self, name: str, declared: set[str]) -> None:
-        if name in declared or name in self.buffers:
+    def _declare(self, name: str, known: frozenset[str]) -> None:
+        """No name hides another one: what an inner block means must not depend on its place."""
+        if name in known or name in self.buffers:
             self.fail(f"{name} is declared twice")
-        declared.add(name)
 
     def _store(self, stmt: Store, integers: frozenset[str], values: frozenset[str]) -> None:
         self._written(stmt.buffer)
