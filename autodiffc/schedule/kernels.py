@@ -99,8 +99,8 @@ RESERVED = frozenset(
 
 
 # what the statements of kernels make up: elements of index tensors, ends and blocks of loops,
-# vector types and functions of a type, other kernels, C's words that begin with _
-_GENERATED = re.compile(r"row\d+|.*_(end|block)|(.*_)?[fiu](8|16|32|64)(x\d+)?|kernel_.*|_[A-Z_].*")
+# vector types and functions of a type; with something behind it, none of these is one any more
+_GENERATED = re.compile(r"row\d+|.*_(end|block)|(.*_)?[fiu](8|16|32|64)(x\d+)?")
 
 
 def is_reserved(name: str) -> bool:
