@@ -1,0 +1,332 @@
+/* --- Kernels --- */
+
+/* labels = labels where 0 <= labels < 10 */
+static int kernel_loss_cross_entropy_9(const int32_t *restrict labels, int threads)
+{
+    (void)threads;
+    for (int64_t i = 0; i < 4; ++i) {
+        const int64_t value = labels[i];
+        if (value < 0 || -value + 9 < 0) return 1;
+    }
+    return 0;
+}
+
+/* loss_cross_entropy_4[i,one0] = where(isfinite(max over j of x[i,j]), max over j of x[i,j], 0) */
+static void kernel_loss_cross_entropy_4(const float *restrict x,
+    float *restrict loss_cross_entropy_4, int threads)
+{
+    const int team = (double)40 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR
+    for (int64_t i = 0; i < 4; ++i) {
+        AUTODIFFC_SIMD
+        for (int64_t one0 = 0; one0 < 1; ++one0) {
+            float best = -INFINITY;
+            for (int64_t j = 0; j < 10; ++j) {
+                const float v = x[10 * i + j];
+                best = ((v > best) | (v != v)) ? v : best;
+            }
+            loss_cross_entropy_4[i + one0] = (best - best == 0) ? best : 0.0f;
+        }
+    }
+}
+
+/* loss_cross_entropy_5[i,j] = x[i,j] - loss_cross_entropy_4[i,0]
+   loss_cross_entropy_6[i,j] = exp(loss_cross_entropy_5[i,j]) */
+static void kernel_loss_cross_entropy_6(const float *x, const float *loss_cross_entropy_4,
+    float *loss_cross_entropy_5_out, float *loss_cross_entropy_6_out, int threads)
+{
+    const int team = (double)80 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR
+    for (int64_t i = 0; i < 4; ++i) {
+        AUTODIFFC_SIMD
+        for (int64_t j = 0; j < 10; ++j) {
+            const float loss_cross_entropy_5 = x[10 * i + j] - loss_cross_entropy_4[i];
+            const float loss_cross_entropy_6 = expf(loss_cross_entropy_5);
+            loss_cross_entropy_5_out[10 * i + j] = loss_cross_entropy_5;
+            loss_cross_entropy_6_out[10 * i + j] = loss_cross_entropy_6;
+        }
+    }
+}
+
+/* loss_cross_entropy_10[i] = sum over j of where(j == labels[i], loss_cross_entropy_5[i,j], 0) */
+static void kernel_loss_cross_entropy_10(const float *restrict loss_cross_entropy_5,
+    const int32_t *restrict labels, float *restrict loss_cross_entropy_10, int threads)
+{
+    const int team = (double)120 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR_SIMD
+    for (int64_t i = 0; i < 4; ++i) {
+        float acc = 0.0f;
+        AUTODIFFC_SIMD_SUM(acc)
+        for (int64_t j = 0; j < 10; ++j) {
+            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_5[10 * i + j] : 0.0f;
+        }
+        loss_cross_entropy_10[i] = acc;
+    }
+}
+
+/* loss_cross_entropy_11[i] = log(sum over j of loss_cross_entropy_6[i,j]) -
+   loss_cross_entropy_10[i] */
+static void kernel_loss_cross_entropy_11(const float *restrict loss_cross_entropy_6,
+    const float *restrict loss_cross_entropy_10, float *restrict loss_cross_entropy_11, int threads)
+{
+    (void)threads;
+    f32x8 sum_0_0 = {0};
+    f32x8 sum_1_0 = {0};
+    f32x8 sum_2_0 = {0};
+    f32x8 sum_3_0 = {0};
+    {
+        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 0);
+        const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
+        const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
+        const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
+        sum_0_0 += loss_cross_entropy_6_0;
+        sum_1_0 += loss_cross_entropy_6_1;
+        sum_2_0 += loss_cross_entropy_6_2;
+        sum_3_0 += loss_cross_entropy_6_3;
+    }
+    {
+        const f32x8 loss_cross_entropy_6_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_0_0 += loss_cross_entropy_6_0;
+        sum_1_0 += loss_cross_entropy_6_1;
+        sum_2_0 += loss_cross_entropy_6_2;
+        sum_3_0 += loss_cross_entropy_6_3;
+    }
+    loss_cross_entropy_11[0] = logf(lane_sum_f32x8(sum_0_0)) - loss_cross_entropy_10[0];
+    loss_cross_entropy_11[1] = logf(lane_sum_f32x8(sum_1_0)) - loss_cross_entropy_10[1];
+    loss_cross_entropy_11[2] = logf(lane_sum_f32x8(sum_2_0)) - loss_cross_entropy_10[2];
+    loss_cross_entropy_11[3] = logf(lane_sum_f32x8(sum_3_0)) - loss_cross_entropy_10[3];
+}
+
+/* loss = (sum over i of loss_cross_entropy_11[i])*0.25 */
+static void kernel_loss(const float *restrict loss_cross_entropy_11, float *restrict loss,
+    int threads)
+{
+    (void)threads;
+    f32x4 sum_0 = {0};
+    const f32x4 loss_cross_entropy_11_0 = load_f32x4(loss_cross_entropy_11 + 0);
+    sum_0 += loss_cross_entropy_11_0;
+    loss[0] = lane_sum_f32x4(sum_0) * 0.25f;
+}
+
+/* softmax_7[i,one0] = sum over j of loss_cross_entropy_6[i,j] */
+static void kernel_softmax_7(const float *restrict loss_cross_entropy_6, float *restrict softmax_7,
+    int threads)
+{
+    (void)threads;
+    f32x8 sum_0_0 = {0};
+    f32x8 sum_1_0 = {0};
+    f32x8 sum_2_0 = {0};
+    f32x8 sum_3_0 = {0};
+    {
+        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 0);
+        const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
+        const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
+        const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
+        sum_0_0 += loss_cross_entropy_6_0;
+        sum_1_0 += loss_cross_entropy_6_1;
+        sum_2_0 += loss_cross_entropy_6_2;
+        sum_3_0 += loss_cross_entropy_6_3;
+    }
+    {
+        const f32x8 loss_cross_entropy_6_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_0_0 += loss_cross_entropy_6_0;
+        sum_1_0 += loss_cross_entropy_6_1;
+        sum_2_0 += loss_cross_entropy_6_2;
+        sum_3_0 += loss_cross_entropy_6_3;
+    }
+    softmax_7[0] = lane_sum_f32x8(sum_0_0);
+    softmax_7[1] = lane_sum_f32x8(sum_1_0);
+    softmax_7[2] = lane_sum_f32x8(sum_2_0);
+    softmax_7[3] = lane_sum_f32x8(sum_3_0);
+}
+
+/* y[i,j] = loss_cross_entropy_6[i,j]/softmax_7[i,0] */
+static void kernel_y(const float *loss_cross_entropy_6, const float *softmax_7, float *y,
+    int threads)
+{
+    const int team = (double)40 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR
+    for (int64_t i = 0; i < 4; ++i) {
+        AUTODIFFC_SIMD
+        for (int64_t j = 0; j < 10; ++j) {
+            y[10 * i + j] = loss_cross_entropy_6[10 * i + j] / softmax_7[i];
+        }
+    }
+}
+
+/* loss_cross_entropy_7[i] = sum over j of loss_cross_entropy_6[i,j] */
+static void kernel_loss_cross_entropy_7(const float *restrict loss_cross_entropy_6,
+    float *restrict loss_cross_entropy_7, int threads)
+{
+    (void)threads;
+    f32x8 sum_0_0 = {0};
+    f32x8 sum_1_0 = {0};
+    f32x8 sum_2_0 = {0};
+    f32x8 sum_3_0 = {0};
+    {
+        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 0);
+        const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
+        const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
+        const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
+        sum_0_0 += loss_cross_entropy_6_0;
+        sum_1_0 += loss_cross_entropy_6_1;
+        sum_2_0 += loss_cross_entropy_6_2;
+        sum_3_0 += loss_cross_entropy_6_3;
+    }
+    {
+        const f32x8 loss_cross_entropy_6_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_6_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_0_0 += loss_cross_entropy_6_0;
+        sum_1_0 += loss_cross_entropy_6_1;
+        sum_2_0 += loss_cross_entropy_6_2;
+        sum_3_0 += loss_cross_entropy_6_3;
+    }
+    loss_cross_entropy_7[0] = lane_sum_f32x8(sum_0_0);
+    loss_cross_entropy_7[1] = lane_sum_f32x8(sum_1_0);
+    loss_cross_entropy_7[2] = lane_sum_f32x8(sum_2_0);
+    loss_cross_entropy_7[3] = lane_sum_f32x8(sum_3_0);
+}
+
+/* loss_cross_entropy_11[i] = log(loss_cross_entropy_7[i]) - (sum over j of where(j == labels[i],
+   loss_cross_entropy_5[i,j], 0)) */
+static void kernel_loss_cross_entropy_11_2(const float *restrict loss_cross_entropy_5,
+    const int32_t *restrict labels, const float *restrict loss_cross_entropy_7,
+    float *restrict loss_cross_entropy_11, int threads)
+{
+    const int team = (double)120 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR_SIMD
+    for (int64_t i = 0; i < 4; ++i) {
+        float acc = 0.0f;
+        AUTODIFFC_SIMD_SUM(acc)
+        for (int64_t j = 0; j < 10; ++j) {
+            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_5[10 * i + j] : 0.0f;
+        }
+        loss_cross_entropy_11[i] = logf(loss_cross_entropy_7[i]) - acc;
+    }
+}
+
+/* d_loss_cross_entropy_7[i] = 0.25/loss_cross_entropy_7[i] */
+static void kernel_d_loss_cross_entropy_7(const float *loss_cross_entropy_7,
+    float *d_loss_cross_entropy_7, int threads)
+{
+    const int team = (double)8 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR_SIMD
+    for (int64_t i = 0; i < 4; ++i) {
+        d_loss_cross_entropy_7[i] = 0.25f * (1.0f / loss_cross_entropy_7[i]);
+    }
+}
+
+/* add[i,j] = where(j == labels[i], -0.25, 0) + d_loss_cross_entropy_7[i]*loss_cross_entropy_6[i,j] */
+static void kernel_add(const int32_t *labels, const float *loss_cross_entropy_6,
+    const float *d_loss_cross_entropy_7, float *add, int threads)
+{
+    const int team = (double)160 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR
+    for (int64_t i = 0; i < 4; ++i) {
+        AUTODIFFC_SIMD
+        for (int64_t j = 0; j < 10; ++j) {
+            add[10 * i + j] = (((int32_t)(j) == labels[i]) ? (-0.25f) : 0.0f) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6[10 * i + j]);
+        }
+    }
+}
+
+/* d_softmax_7[i,one0] = sum over j of (-y[i,j]/softmax_7[i,0]*cotangent_y[i,j]) */
+static void kernel_d_softmax_7(const float *restrict softmax_7, const float *restrict cotangent_y,
+    const float *restrict y, float *restrict d_softmax_7, int threads)
+{
+    (void)threads;
+    f32x8 sum_0_0 = {0};
+    f32x8 sum_1_0 = {0};
+    f32x8 sum_2_0 = {0};
+    f32x8 sum_3_0 = {0};
+    {
+        const float softmax_7_0 = softmax_7[0];
+        const f32x8 cotangent_y_1 = load_f32x8(cotangent_y + 0);
+        const f32x8 y_2 = load_f32x8(y + 0);
+        const float softmax_7_3 = softmax_7[1];
+        const f32x8 cotangent_y_4 = load_f32x8(cotangent_y + 10);
+        const f32x8 y_5 = load_f32x8(y + 10);
+        const float softmax_7_6 = softmax_7[2];
+        const f32x8 cotangent_y_7 = load_f32x8(cotangent_y + 20);
+        const f32x8 y_8 = load_f32x8(y + 20);
+        const float softmax_7_9 = softmax_7[3];
+        const f32x8 cotangent_y_10 = load_f32x8(cotangent_y + 30);
+        const f32x8 y_11 = load_f32x8(y + 30);
+        sum_0_0 += -((y_2 / softmax_7_0) * cotangent_y_1);
+        sum_1_0 += -((y_5 / softmax_7_3) * cotangent_y_4);
+        sum_2_0 += -((y_8 / softmax_7_6) * cotangent_y_7);
+        sum_3_0 += -((y_11 / softmax_7_9) * cotangent_y_10);
+    }
+    {
+        const float softmax_7_0 = softmax_7[0];
+        const f32x8 cotangent_y_1 = load_f32x8(cotangent_y + 2);
+        const f32x8 y_2 = load_f32x8(y + 2);
+        const float softmax_7_3 = softmax_7[1];
+        const f32x8 cotangent_y_4 = load_f32x8(cotangent_y + 12);
+        const f32x8 y_5 = load_f32x8(y + 12);
+        const float softmax_7_6 = softmax_7[2];
+        const f32x8 cotangent_y_7 = load_f32x8(cotangent_y + 22);
+        const f32x8 y_8 = load_f32x8(y + 22);
+        const float softmax_7_9 = softmax_7[3];
+        const f32x8 cotangent_y_10 = load_f32x8(cotangent_y + 32);
+        const f32x8 y_11 = load_f32x8(y + 32);
+        sum_0_0 += (f32x8)((i32x8)(-((y_2 / softmax_7_0) * cotangent_y_1)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_1_0 += (f32x8)((i32x8)(-((y_5 / softmax_7_3) * cotangent_y_4)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_2_0 += (f32x8)((i32x8)(-((y_8 / softmax_7_6) * cotangent_y_7)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_3_0 += (f32x8)((i32x8)(-((y_11 / softmax_7_9) * cotangent_y_10)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+    }
+    d_softmax_7[0] = lane_sum_f32x8(sum_0_0);
+    d_softmax_7[1] = lane_sum_f32x8(sum_1_0);
+    d_softmax_7[2] = lane_sum_f32x8(sum_2_0);
+    d_softmax_7[3] = lane_sum_f32x8(sum_3_0);
+}
+
+/* d_loss_mean = cotangent_loss*0.25 */
+static void kernel_d_loss_mean(const float *cotangent_loss, float *d_loss_mean, int threads)
+{
+    (void)threads;
+    d_loss_mean[0] = cotangent_loss[0] * 0.25f;
+}
+
+/* d_loss_cross_entropy_10[i] = -d_loss_mean
+   d_loss_cross_entropy_7[i] = d_loss_mean/loss_cross_entropy_7[i] */
+static void kernel_d_loss_cross_entropy_7_2(const float *d_loss_mean,
+    const float *loss_cross_entropy_7, float *d_loss_cross_entropy_10_out,
+    float *d_loss_cross_entropy_7_out, int threads)
+{
+    const int team = (double)12 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR_SIMD
+    for (int64_t i = 0; i < 4; ++i) {
+        const float d_loss_cross_entropy_10 = -d_loss_mean[0];
+        const float d_loss_cross_entropy_7 = d_loss_mean[0] * (1.0f / loss_cross_entropy_7[i]);
+        d_loss_cross_entropy_10_out[i] = d_loss_cross_entropy_10;
+        d_loss_cross_entropy_7_out[i] = d_loss_cross_entropy_7;
+    }
+}
+
+/* add[i,j] = (cotangent_y[i,j]/softmax_7[i,0] + d_softmax_7[i,0])*loss_cross_entropy_6[i,j] +
+   where(j == labels[i], d_loss_cross_entropy_10[i], 0) +
+   d_loss_cross_entropy_7[i]*loss_cross_entropy_6[i,j] */
+static void kernel_add_2(const float *loss_cross_entropy_6, const float *softmax_7,
+    const float *cotangent_y, const float *d_softmax_7, const int32_t *labels,
+    const float *d_loss_cross_entropy_10, const float *d_loss_cross_entropy_7, float *add,
+    int threads)
+{
+    const int team = (double)360 < AUTODIFFC_GATE ? 1 : threads;
+    AUTODIFFC_PARALLEL_FOR
+    for (int64_t i = 0; i < 4; ++i) {
+        AUTODIFFC_SIMD
+        for (int64_t j = 0; j < 10; ++j) {
+            add[10 * i + j] = (((cotangent_y[10 * i + j] * (1.0f / softmax_7[i])) + d_softmax_7[i]) * loss_cross_entropy_6[10 * i + j]) + ((((int32_t)(j) == labels[i]) ? d_loss_cross_entropy_10[i] : 0.0f) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6[10 * i + j]));
+        }
+    }
+}
+
