@@ -19,11 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import autodiffc as ad
 from autodiffc.data import load
 from autodiffc.targets import cpu_description
+
+try:
+    import torch
+except ModuleNotFoundError:
+    raise SystemExit("this benchmark needs PyTorch: pip install '.[torch,demo]'") from None
 
 LENET5 = Path(__file__).resolve().parent.parent / "examples" / "lenet5.py"
 LR, MOMENTUM = 0.05, 0.9
