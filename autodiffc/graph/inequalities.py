@@ -17,8 +17,9 @@ from autodiffc.graph.comprehension import Domain
 from autodiffc.graph.extents import defaults
 
 Inequality = tuple[tuple[int, ...], int]  # coefficients and constant: their sum is >= 0
+System = dict[tuple[int, ...], int]  # the constant for each row of coefficients
 
-MOST = 3000  # inequalities to look at before giving up
+MOST = 500  # inequalities to look at before giving up
 
 
 def never_negative(claim: Affine, domain: Domain) -> bool:
@@ -65,51 +66,79 @@ def facts(domain: Domain) -> list[Inequality]:
 def solvable(inequalities: Iterable[Inequality]) -> bool:
     """False only where no integers satisfy all of them."""
     system = _tightened(inequalities)
-    while system:
-        if any(constant < 0 and not any(row) for row, constant in system):
+    while system and len(system) <= MOST:
+        if _contradictory(system):
             return False
-        system = {q for q in system if any(q[0])}
-        if not system:
-            return True
-        variable = _cheapest(system)
-        system = _tightened(_eliminated(system, variable))
-        if len(system) > MOST:
-            return True
+        system = {row: constant for row, constant in system.items() if any(row)}
+        if system:
+            pivot = _equation(system)
+            smaller = _substituted(system, *pivot) if pivot else _eliminated(system)
+            system = _tightened(smaller)
     return True
 
 
-def _tightened(inequalities: Iterable[Inequality]) -> set[Inequality]:
+def _contradictory(system: System) -> bool:
+    """Whether an inequality and its mirror image leave nothing in between."""
+    return any(
+        constant + system.get(_negated(row), math.inf) < 0 if any(row) else constant < 0
+        for row, constant in system.items()
+    )
+
+
+def _tightened(inequalities: Iterable[Inequality]) -> System:
     """Without common factors; of those with equal coefficients, the strongest."""
-    strongest: dict[tuple[int, ...], int] = {}
+    strongest: System = {}
     for row, constant in inequalities:
         factor = math.gcd(*row)
         if factor > 1:
             row, constant = tuple(c // factor for c in row), constant // factor
         strongest[row] = min(constant, strongest.get(row, constant))
-    return set(strongest.items())
+    return strongest
 
 
-def _cheapest(system: set[Inequality]) -> int:
-    """The variable whose elimination leaves the fewest inequalities."""
-
-    def cost(k: int) -> tuple[int, int]:
-        lower = sum(row[k] > 0 for row, _ in system)
-        upper = sum(row[k] < 0 for row, _ in system)
-        return lower * upper - lower - upper, k
-
-    return min((k for k in range(len(next(iter(system))[0])) if _occurs(system, k)), key=cost)
+def _negated(row: Sequence[int]) -> tuple[int, ...]:
+    return tuple(-c for c in row)
 
 
-def _occurs(system: set[Inequality], k: int) -> bool:
-    return any(row[k] for row, _ in system)
+def _equation(system: System) -> tuple[tuple[int, ...], int] | None:
+    """An inequality that holds with equality, and a variable with coefficient 1 in it."""
+    for row, constant in system.items():
+        if 1 in row and system.get(_negated(row)) == -constant:
+            return row, row.index(1)
+    return None
 
 
-def _eliminated(system: set[Inequality], k: int) -> Iterable[Inequality]:
-    lower = [q for q in system if q[0][k] > 0]
-    upper = [q for q in system if q[0][k] < 0]
-    yield from (q for q in system if not q[0][k])
+def _substituted(system: System, equation: tuple[int, ...], k: int) -> Iterable[Inequality]:
+    """Puts the equation's variable k into all the others; nothing is lost, nothing grows."""
+    constant = system[equation]
+    for row, other in system.items():
+        factor = row[k]
+        if row not in (equation, _negated(equation)):
+            pairs = zip(row, equation, strict=True)
+            yield tuple(a - factor * b for a, b in pairs), other - factor * constant
+
+
+def _eliminated(system: System) -> Iterable[Inequality]:
+    """Combines every lower bound of the cheapest variable with every upper bound."""
+    k = _cheapest(system)
+    lower = [q for q in system.items() if q[0][k] > 0]
+    upper = [q for q in system.items() if q[0][k] < 0]
+    yield from (q for q in system.items() if not q[0][k])
     for low, low_constant in lower:
         for high, high_constant in upper:
             a, b = -high[k], low[k]
             row = tuple(a * x + b * y for x, y in zip(low, high, strict=True))
             yield row, a * low_constant + b * high_constant
+
+
+def _cheapest(system: System) -> int:
+    """The variable whose elimination leaves the fewest inequalities."""
+
+    def cost(column: tuple[int, ...]) -> int:
+        lower, upper = sum(c > 0 for c in column), sum(c < 0 for c in column)
+        return lower * upper - lower - upper
+
+    columns = list(zip(*system, strict=True))
+    return min(
+        (k for k, column in enumerate(columns) if any(column)), key=lambda k: cost(columns[k])
+    )
