@@ -20,11 +20,21 @@ import numpy as np
 
 from autodiffc.errors import ArgumentError, VerificationError
 from autodiffc.graph.affine import Affine
-from autodiffc.graph.comprehension import Comprehension, Indirect, Row
+from autodiffc.graph.comprehension import Comprehension, Indirect, Row, out_indices
 from autodiffc.graph.extents import ExtentLike, defaults, substitute
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.node import Node
-from autodiffc.graph.scalars import Arg, Call, Cast, Const, Index, Scalar, Size, dtype_of
+from autodiffc.graph.scalars import (
+    Arg,
+    Call,
+    Cast,
+    Const,
+    Index,
+    Scalar,
+    Size,
+    dtype_of,
+    indices_used,
+)
 
 Array = np.ndarray[Any, Any]
 Block = Sequence[Array]
@@ -145,6 +155,7 @@ class _Formula:
     ) -> Array:
         """`inputs[operand][rows]`; points that are not live read some element or other."""
         tensor = self.inputs[operand]
+        self._check_rank(rows, tensor.ndim, f"input {operand}")
         addresses = [self._row(r, block, live) for r in rows]
         for address, size in zip(addresses, tensor.shape, strict=True):
             self._check_inside(address, size, live, f"reads input {operand}")
@@ -152,6 +163,15 @@ class _Formula:
             return np.zeros((1,) * len(block), tensor.dtype)
         clipped = [np.clip(a, 0, n - 1) for a, n in zip(addresses, tensor.shape, strict=True)]
         return np.asarray(tensor[tuple(clipped)])
+
+    def _check_rank(self, rows: Sequence[Row], rank: int, what: str) -> None:
+        if len(rows) != rank:
+            raise VerificationError(
+                f"{self.node!r}: {what} has another number of axes than its address has rows",
+                found=f"{len(rows)} rows",
+                expected=rank,
+                loc=self.node.loc,
+            )
 
     def _check_inside(self, address: Array, size: int, live: Array | None, what: str) -> None:
         outside = (address < 0) | (address >= size)
@@ -165,7 +185,8 @@ class _Formula:
             )
 
     def _addresses(self, block: Block, live: Array) -> Array:
-        """Flat positions in the output, for the shape that `live` broadcasts to with the rows."""
+        """Flat positions in the output, in a shape that broadcasts to the block's."""
+        self._check_rank(self.piece.out, len(self.shape), "the output")
         flat: Array = np.zeros((1,) * len(block), np.int64)
         for row, size in zip(self.piece.out, self.shape, strict=True):
             address = self._row(row, block, live)
@@ -295,6 +316,12 @@ class _Formula:
         """`finish` once for every element that the formula covers."""
         finish = self.piece.finish
         assert finish is not None
+        used = set(indices_used(finish))
+        used.update(*(out_indices(a.rows) for a in self.piece.finish_operands))
+        if used & set(self.piece.reduced):
+            raise VerificationError(
+                f"{self.node!r}: a finish uses a reduced index", loc=self.node.loc
+            )
         result: Array = np.zeros(reduced.size, self.setting.dtype(self.node.dtype))
         written = np.zeros(reduced.size, bool)
         for block, inside in self._kept_blocks():
