@@ -7,7 +7,9 @@ indices inside; the outermost kept loop is the parallel one. Guards become loop 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from autodiffc.graph.affine import Affine
 from autodiffc.graph.extents import product
 from autodiffc.graph.scalars import (
     Call,
@@ -18,7 +20,7 @@ from autodiffc.graph.scalars import (
     replace_indices,
 )
 from autodiffc.graph.types import is_float
-from autodiffc.loops.addresses import Scope, free_guards, loop_bounds
+from autodiffc.loops.addresses import Scope, affine_value, free_guards, loop_bounds
 from autodiffc.loops.ir import (
     For,
     If,
@@ -186,6 +188,8 @@ def _contiguous(nest: Nest, index: int) -> bool:
 def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str]) -> list[Stmt]:
     """`sum` and `prod` with one accumulator a result."""
     function, start = ("add", 0) if nest.combine == "sum" else ("mul", 1)
+    outer = _kept_guards(nest) if function == "mul" else ()  # an empty product is 1, not skipped
+    nest = replace(nest, guards=tuple(g for g in nest.guards if g not in outer))
 
     def inner(scope: Scope) -> list[Stmt]:
         def add(below: Scope) -> list[Stmt]:
@@ -197,6 +201,8 @@ def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str])
         loops = nest_loops(nest, order, scope.child(), add, simd=simd)
         if simd:
             loops = [_with_sum(s) for s in loops]
+        if outer:
+            loops = [If(tuple(affine_value(g, scope.values) for g in outer), tuple(loops))]
         acc = Var("acc", dtype, Const(float(start) if is_float(dtype) else start, dtype))
         return [acc, *guarded(nest, loops), *finish_store(nest, buffer, scope, Name("acc"))]
 
@@ -209,6 +215,13 @@ def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str])
         parallel=int(bool(order)),
         simd=_short_windows(nest, order),
         deeper=nest.reduced,
+    )
+
+
+def _kept_guards(nest: Nest) -> tuple[Affine, ...]:
+    """The guards that depend on kept indices alone."""
+    return tuple(
+        g for g in nest.guards if not g.is_constant and all(k in nest.kept for k in g.uses)
     )
 
 
