@@ -13,6 +13,7 @@ from autodiffc.graph.affine import Affine
 from autodiffc.graph.comprehension import Comprehension, Domain, Indirect, out_indices
 from autodiffc.graph.display import formula_text
 from autodiffc.graph.extents import Extent, ExtentLike, dims_of, product
+from autodiffc.graph.inequalities import never_negative
 from autodiffc.graph.injective import is_injective
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import (
@@ -223,7 +224,7 @@ def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Buil
 def _formula(node: Node, builder: _Builder, target: Target | None) -> list[Stmt]:
     """The pieces of a node, after zeroing its buffer where they do not cover it."""
     stmts: list[Stmt] = []
-    for piece in node.pieces:
+    for piece in (inside(p, node.shape) for p in node.pieces):
         nest = builder.with_free_names(build_nest(node, piece))
         buffers = _operand_pointers(node, nest, builder)
         stmts += _piece(node, piece, nest, builder, buffers, target)
@@ -264,6 +265,33 @@ def collides(piece: Comprehension) -> bool:
     return not is_injective(_kept_rows(piece, kept), _kept_domain(piece, kept))
 
 
+def inside(piece: Comprehension, shape: Sequence[ExtentLike]) -> Comprehension:
+    """The formula with a guard wherever a sum might be stored outside its tensor.
+
+    A sum is stored at every kept point, also where guards on reduced indices leave nothing to add.
+    They say nothing of the address there, so what they implied for live points is added as guards
+    on the kept indices. A guard that is implied by the others is left out; over named dims, whose
+    sizes are not known, only an index that walks the whole axis is.
+    """
+    if piece.combine != "sum" or collides(piece):
+        return piece
+    kept = out_indices(piece.out)
+    guards = tuple(g for g in piece.domain.guards if set(g.uses) <= kept)
+    known = replace(piece.domain, guards=guards)
+    new: list[Affine] = []
+    for row, extent in zip(piece.out, shape, strict=True):
+        assert isinstance(row, Affine)  # looked-up addresses collide
+        if row.plain_index is None or piece.domain.extents[row.plain_index] != extent:
+            sides = (row, -row + (extent - 1))
+            new += [g for g in sides if g not in guards and not _implied(g, known)]
+    return replace(piece, domain=replace(piece.domain, guards=(*piece.domain.guards, *new)))
+
+
+def _implied(guard: Affine, domain: Domain) -> bool:
+    extents = (*domain.extents, guard.constant, *(g.constant for g in domain.guards))
+    return all(isinstance(e, int) for e in extents) and never_negative(guard, domain)
+
+
 def _kept_rows(piece: Comprehension, kept: Sequence[int]) -> tuple[Affine, ...]:
     rows = [r for r in piece.out if isinstance(r, Affine)]
     return tuple(Affine(tuple(r.coefficients[k] for k in kept), r.constant) for r in rows)
@@ -276,7 +304,7 @@ def _kept_domain(piece: Comprehension, kept: Sequence[int]) -> Domain:
 def covers(node: Node) -> bool:
     """Whether the pieces certainly write every element: they are disjoint, so counting will do."""
     total: ExtentLike = 0
-    for piece in node.pieces:
+    for piece in (inside(p, node.shape) for p in node.pieces):
         if collides(piece):
             return False
         kept = out_indices(piece.out)

@@ -34,6 +34,7 @@ from autodiffc.graph.comprehension import (
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.extents import ExtentLike, defaults, product
 from autodiffc.graph.functions import FUNCTIONS
+from autodiffc.graph.inequalities import never_negative
 from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import (
     Arg,
@@ -215,10 +216,22 @@ def _covers(node: Node) -> bool:
     total: ExtentLike = 0
     for piece in node.pieces:
         kept = out_indices(piece.out)
-        if any(set(g.uses) <= kept for g in piece.domain.guards):
+        if any(set(g.uses) <= kept for g in piece.domain.guards) or _may_leave(node, piece):
             return False
         total = total + product(tuple(e for k, e in enumerate(piece.domain.extents) if k in kept))
     return total == product(node.shape)
+
+
+def _may_leave(node: Node, piece: Comprehension) -> bool:
+    """Whether a kept point may be outside of the tensor, as one without a live point may."""
+    box = replace(piece.domain, guards=())
+    sides = [
+        side
+        for row, extent in zip(piece.out, node.shape, strict=True)
+        if isinstance(row, Affine)
+        for side in (row, -row + (extent - 1))
+    ]
+    return not all(never_negative(side, box) for side in sides)
 
 
 def _positions(piece: Comprehension, k: int) -> frozenset[int]:
