@@ -10,7 +10,9 @@ where it is written. Rules for a formula (see `comprehension` for what the parts
                tensors that a check_index vouches for
     body       typed, and of the node's type; arguments and indices exist
     finish     only for reductions; reads only at indices that are not reduced
-    bounds     where the guards hold, every read and write is inside its tensor
+    bounds     where the guards hold, every read and write is inside its tensor; a search writes at
+               every kept point that guards on kept indices leave, a product at every kept point
+               (it is 1 where nothing is left), a finish reads wherever there is an element
     one write  different points of a `set` write different elements; so do the kept points of a
                search or of a formula with `finish`
     not empty  max, min, argmax, argmin have something to compare
@@ -23,7 +25,7 @@ formulas of one node write different elements is left to the reference interpret
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from autodiffc.errors import AutodiffcError, VerificationError
@@ -295,9 +297,7 @@ def _check_finish(at: _Piece) -> None:
 
 def _check_bounds(at: _Piece) -> None:
     for title, rows, shape in at.addresses():
-        # what a finish reads and writes, it does at every kept point, guards or not
-        free = at.piece.finish is not None and not title.startswith("operand")
-        domain = _kept_domain(at) if free else at.domain
+        domain = _visited(at, title)
         for axis, (row, extent) in enumerate(zip(rows, shape, strict=True)):
             if isinstance(row, Indirect):
                 ids = at.node.inputs[row.operand]
@@ -307,11 +307,35 @@ def _check_bounds(at: _Piece) -> None:
                 _check_row(at, f"axis {axis} of {title}", row, extent, domain)
 
 
+def _visited(at: _Piece, title: str) -> Domain:
+    """The points at which an address is used."""
+    if title.startswith("finish"):
+        return _finished_points(at)
+    box = _kept_domain(at)
+    if title == "the output" and at.piece.combine in SEARCHES:
+        return replace(box, guards=_kept_guards(at))
+    return box if title == "the output" and at.piece.combine == "prod" else at.domain
+
+
+def _finished_points(at: _Piece) -> Domain:
+    """The kept points whose element is in the output."""
+    inside: list[Affine] = []
+    for row, extent in zip(at.piece.out, at.node.shape, strict=True):
+        if isinstance(row, Affine):
+            inside += [row, -row + (extent - 1)]
+    return replace(_kept_domain(at), guards=tuple(inside))
+
+
 def _kept_domain(at: _Piece) -> Domain:
     """The box of the kept indices, the reduced ones being 0."""
     reduced = at.piece.reduced
     extents = tuple(1 if k in reduced else e for k, e in enumerate(at.domain.extents))
     return Domain(extents, (), at.domain.names)
+
+
+def _kept_guards(at: _Piece) -> tuple[Affine, ...]:
+    """Guards over kept indices alone: they leave out elements, not only points."""
+    return tuple(g for g in at.domain.guards if not set(g.uses) & set(at.piece.reduced))
 
 
 def _check_row(at: _Piece, title: str, row: Affine, extent: ExtentLike, domain: Domain) -> None:

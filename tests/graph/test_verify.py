@@ -236,6 +236,30 @@ def test_a_finish_is_not_protected_by_guards() -> None:
     assert "finish operand 0 may be out of bounds" in fails(node)
 
 
+def test_guards_on_kept_indices_leave_out_elements() -> None:
+    """A finish is applied to elements of the output; a search writes those that are left."""
+    guarded = Domain((4, 5), (i - 1,), ("i", "k"))
+    rest = Access(0, (i - 1, constant(2, 0)))
+    finish = Arg(0) * Arg(1)
+    for combine in ("sum", "max", "min"):
+        node = total((X), (3,), domain=guarded, out=(i - 1,), combine=combine)
+        verify(Graph({"y": node}))
+        node = renew(node, pieces=(replace(node.formula, finish=finish, finish_operands=(rest,)),))
+        verify(Graph({"y": node}))
+
+
+@pytest.mark.parametrize(
+    ("combine", "guard"),
+    [("prod", i - 1), ("prod", i - k - 1), ("max", i - k - 1), ("min", i - k - 1)],
+)
+def test_what_is_written_without_a_point_must_be_inside(combine: str, guard: Affine) -> None:
+    """An empty product is 1 and is stored; so is a search that guards on reduced indices end."""
+    guarded = Domain((4, 5), (guard,), ("i", "k"))
+    node = total(X, (3,), domain=guarded, out=(i - 1,), combine=combine)
+    assert "axis 0 of the output may be out of bounds" in fails(node)
+    verify(Graph({"y": total(X, (3,), domain=guarded, out=(i - 1,))}))  # a sum is not
+
+
 def test_the_message_says_where_the_row_goes() -> None:
     message = fails(read(k + i, (k - 1,)))
     assert "found:    i + k where i < 4, k < 5, k - 1 >= 0" in message
