@@ -2,13 +2,17 @@
 
 Every step is a function from one stage's value to the next one's; `stages` shows all of them in
 between, which is how `autodiffc inspect` and the tests look inside.
+
+With AUTODIFFC_VERIFY=1 in the environment, or `lower(..., verify=True)`, what every step makes is
+checked against its grammar (`graph.verify`, `loops.verify`): the tests always do, users need not.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autodiffc.emit.layout import Layout
@@ -16,6 +20,7 @@ from autodiffc.emit.module import Emitted, emit_program
 from autodiffc.errors import ArgumentError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
+from autodiffc.graph.verify import verify as verify_graph
 from autodiffc.passes import fuse, gather, normalize, share, simplify, specialize
 from autodiffc.passes.halo import halo
 from autodiffc.passes.split import split
@@ -42,6 +47,11 @@ PASSES: tuple[tuple[str, Pass], ...] = (
 )
 
 
+def verification_wanted() -> bool:
+    """Whether the environment asks for it."""
+    return os.environ.get("AUTODIFFC_VERIFY", "0") not in ("", "0")
+
+
 @dataclass(frozen=True)
 class Options:
     """What a build decides: types, sizes, the target, the threads, the passes."""
@@ -53,6 +63,7 @@ class Options:
     prefix: str | None = None
     without: Sequence[str] = ()  # names of passes to leave out
     plain: bool = False  # the plain schedule: loops alone, as much code for any extents
+    verify: bool = field(default_factory=verification_wanted)
 
 
 def lower(
@@ -65,18 +76,24 @@ def lower(
     prefix: str | None = None,
     without: Sequence[str] = (),
     plain: bool = False,
+    verify: bool | None = None,
 ) -> Emitted:
-    """The C module of a model."""
+    """The C module of a model; `verify` None leaves the choice to the environment."""
     from autodiffc.version import __version__
 
-    options = Options(dims, dtype, target, threads, prefix, without, plain)
+    verify = verification_wanted() if verify is None else verify
+    options = Options(dims, dtype, target, threads, prefix, without, plain, verify)
     program = build_program(model)  # type: ignore[arg-type]
+    for graph in program.graphs.values():
+        checked(graph, "differentiate", options)
     sizes = Sizes.of(program, model, options)
     program = specialized(program, sizes, options)
     program = optimized(program, options)
     plans = planned(program, sizes)
     layout = laid_out(program, sizes, options)
-    emitted = emit_program(layout, plans, get_target(target), __version__, tiles=not plain)
+    emitted = emit_program(
+        layout, plans, get_target(target), __version__, tiles=not plain, verify=verify
+    )
     return replace(emitted, manifest=described(emitted.manifest))
 
 
@@ -139,11 +156,18 @@ def _range(name: str, value: tuple[int, int]) -> tuple[int, int]:
 # --- The steps ---
 
 
+def checked(graph: Graph, stage: str, options: Options) -> Graph:
+    """The graph that a stage made, after a look at its grammar where that is wanted."""
+    if options.verify:
+        verify_graph(graph, stage)
+    return graph
+
+
 def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
     """Dims fixed and `real` decided, in every graph and every leaf."""
 
     def fix(graph: Graph) -> Graph:
-        return specialize(graph, sizes.fixed, options.dtype)
+        return checked(specialize(graph, sizes.fixed, options.dtype), "specialize", options)
 
     def leaves(nodes: Sequence[Node]) -> tuple[Node, ...]:
         graph = fix(Graph({str(k): n for k, n in enumerate(nodes)}))
@@ -168,7 +192,7 @@ def optimized(program: Program, options: Options) -> Program:
     for name, graph in program.graphs.items():
         for title, improve in PASSES:
             if title not in left_out:
-                graph = improve(graph)
+                graph = checked(improve(graph), title, options)
         graphs[name] = graph
     return replace(program, graphs=graphs)
 

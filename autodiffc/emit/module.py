@@ -19,6 +19,7 @@ from autodiffc.emit.statements import kernel_text
 from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
 from autodiffc.emit.values import helper_text, vector_type
 from autodiffc.loops.lower import lower_group
+from autodiffc.loops.verify import verify as verify_kernel
 from autodiffc.schedule.plan import Call, Plan
 from autodiffc.targets import Target
 
@@ -52,9 +53,10 @@ def _templates() -> Any:
 class Kernels:
     """The kernel functions of a module, one for each distinct text."""
 
-    def __init__(self, target: Target, tiles: bool) -> None:
+    def __init__(self, target: Target, tiles: bool, verify: bool = False) -> None:
         self.target = target
         self.tiles = tiles
+        self.verify = verify
         self.texts: list[str] = []
         self.vectors: set[tuple[str, int]] = set()
         self.helpers: dict[tuple[str, str, int], None] = {}
@@ -67,6 +69,8 @@ class Kernels:
         """The function that a call runs, written on first use."""
         assert call.group is not None
         kernel = lower_group(call.group, call.results, self.target if self.tiles else None)
+        if self.verify:
+            verify_kernel(kernel)
         anonymous, used = kernel_text(kernel, "@")
         if anonymous not in self._names:
             name = self._fresh(f"kernel_{kernel.name}")
@@ -95,9 +99,10 @@ def emit_program(
     version: str,
     *,
     tiles: bool = True,
+    verify: bool = False,
 ) -> Emitted:
     """The C module of a program whose graphs have been planned."""
-    kernels = Kernels(target, tiles)
+    kernels = Kernels(target, tiles, verify)
     entries = EntryWriter(layout, plans, kernels).entries()
     helpers = _helper_functions(kernels)
     constants = collect_constants(plans)

@@ -1,7 +1,7 @@
 """The rules of the loop IR, checked: names before use, none hidden by another, sane vectors.
 
-`verify(kernel)` raises VerificationError with the kernel's name; the tests call it for every kernel
-that they lower.
+`verify(kernel)` raises VerificationError with the kernel's name. Where verification is wanted (see
+`lower`), as in all tests, every kernel goes through it before its C is written.
 """
 
 from __future__ import annotations
