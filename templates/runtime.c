@@ -26,9 +26,15 @@
 #define AUTODIFFC_SIMD_SUM(sum)
 #endif
 
-/* GCC warns that wide vectors are passed differently from one processor to the next: never across
-   the border of this file, where all functions are static. */
-#if defined(__GNUC__) && !defined(__clang__)
+/* Compilers warn that wide vectors are passed differently from one processor to the next: never
+   across the border of this file, where all functions that take them are static. Clang also warns of
+   a simd loop that it leaves as it is, which is no mistake. */
+#if defined(__clang__)
+#if __has_warning("-Wpsabi")
+#pragma clang diagnostic ignored "-Wpsabi"
+#endif
+#pragma clang diagnostic ignored "-Wpass-failed"
+#elif defined(__GNUC__)
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 
