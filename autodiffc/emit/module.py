@@ -7,7 +7,7 @@ Kernels with the same text are one function, however many plans call them. The s
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
 from autodiffc.emit.values import helper_text, vector_type
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.verify import verify as verify_kernel
+from autodiffc.schedule.counts import bytes_moved, entry_operations, operations, plain_count
 from autodiffc.schedule.plan import Call, Plan
 from autodiffc.targets import Target
 
@@ -79,9 +80,7 @@ class Kernels:
             self.helpers.update(used.helpers)
             self.dims[name] = kernel.dims
             self.texts.append(kernel_text(kernel, name)[0])
-            self.formulas.append(
-                {"name": name, "formulas": list(kernel.comment), "flops": str(kernel.work)}
-            )
+            self.formulas.append(_description(name, kernel.comment, call))
         return self._names[anonymous]
 
     def _fresh(self, base: str) -> str:
@@ -90,6 +89,18 @@ class Kernels:
             name, count = f"{base}_{count}", count + 1
         self._taken.add(name)
         return name
+
+
+def _description(name: str, formulas: Sequence[str], call: Call) -> dict[str, Any]:
+    """What the manifest says of a kernel."""
+    assert call.group is not None
+    return {
+        "name": name,
+        "kind": call.group.kind,
+        "formulas": list(formulas),
+        "flops": plain_count(operations(call.group)),
+        "bytes": plain_count(bytes_moved(call.group, call.results)),
+    }
 
 
 def emit_program(
@@ -145,6 +156,10 @@ def emit_program(
         sources[f"{layout.prefix}_data.c"] = data
     manifest = layout.manifest(plans) | {
         "kernels": kernels.formulas,
+        "flops": {
+            entry: plain_count(count)
+            for entry, count in entry_operations(layout.entries, plans).items()
+        },
         "target": target.name,
         "autodiffc": version,
     }
