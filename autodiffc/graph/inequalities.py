@@ -5,62 +5,135 @@ with everything that is known, has no solution. Solutions are ruled out by elimi
 after another (Fourier-Motzkin): of two inequalities that bound it from either side, a combination
 without it follows. Dividing by common factors and rounding down makes use of integers, so that
 `2*i - 1 >= 0` says `i >= 1`. A proof is certain; where none is found, nothing is known.
+
+Dims that are open are variables like the indices, so a proof holds for every value in their
+ranges. To look at the two ends of a range would not do: with guards, the least value of a row
+need not be at an end. Products of dims and floor divisions count as variables of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from autodiffc.graph.affine import Affine
+from autodiffc.graph.affine import Affine, index
 from autodiffc.graph.comprehension import Domain
-from autodiffc.graph.extents import defaults
+from autodiffc.graph.extents import Dim, Extent, ExtentLike, FloorDiv, Monomial, substitute
 
 Inequality = tuple[tuple[int, ...], int]  # coefficients and constant: their sum is >= 0
 System = dict[tuple[int, ...], int]  # the constant for each row of coefficients
+Ranges = Mapping[str, tuple[int, int | None]]  # the least and greatest value of a dim, by name
 
 MOST = 500  # inequalities to look at before giving up
+ANY_SIZE: Ranges = {}  # dims that are not in the ranges are at least 1
 
 
-def never_negative(claim: Affine, domain: Domain) -> bool:
-    """Whether the map is certainly >= 0 at every point of the guarded domain.
-
-    Named dims count with their defaults.
-    """
-    opposite = (tuple(-c for c in claim.coefficients), -defaults(claim.constant) - 1)
-    return not solvable([opposite, *facts(domain)])
+def never_negative(claim: Affine, domain: Domain, ranges: Ranges = ANY_SIZE) -> bool:
+    """Whether the map is certainly >= 0 at every point of the guarded domain."""
+    return not solvable(known([-claim - 1, *facts(domain)], ranges))
 
 
-def told_apart(rows: Sequence[Affine], domain: Domain) -> bool:
+def told_apart(rows: Sequence[Affine], domain: Domain, ranges: Ranges = ANY_SIZE) -> bool:
     """Whether different points of the guarded domain certainly differ in some row."""
     rank = domain.rank
-    nothing = (0,) * rank
-    pairs: list[Inequality] = []
-    for coefficients, constant in facts(domain):
-        pairs += [((*coefficients, *nothing), constant), ((*nothing, *coefficients), constant)]
+    both = [twin for fact in facts(domain) for twin in (_first(fact, rank), _second(rank, fact))]
     for row in rows:
-        difference = (*row.coefficients, *(-c for c in row.coefficients))
-        pairs += [(difference, 0), (tuple(-c for c in difference), 0)]
-    for k in range(rank):
-        larger = [0] * (2 * rank)
-        larger[k], larger[rank + k] = 1, -1
-        if solvable([(tuple(larger), -1), *pairs]):
-            return False
-    return True
+        difference = _first(row, rank) - _second(rank, row)
+        both += [difference, -difference]
+    larger = [index(2 * rank, k) - index(2 * rank, rank + k) - 1 for k in range(rank)]
+    return not any(solvable(known([claim, *both], ranges)) for claim in larger)
 
 
-def may_have_points(domain: Domain) -> bool:
+def disjoint(
+    rows: Sequence[Affine],
+    domain: Domain,
+    other_rows: Sequence[Affine],
+    other: Domain,
+    ranges: Ranges = ANY_SIZE,
+) -> bool:
+    """Whether no point of one domain certainly has the same rows as a point of the other."""
+    forms = [_first(fact, other.rank) for fact in facts(domain)]
+    forms += [_second(domain.rank, fact) for fact in facts(other)]
+    for row, other_row in zip(rows, other_rows, strict=True):
+        difference = _first(row, other.rank) - _second(domain.rank, other_row)
+        forms += [difference, -difference]
+    return not solvable(known(forms, ranges))
+
+
+def may_have_points(domain: Domain, ranges: Ranges = ANY_SIZE) -> bool:
     """False only where the guards leave nothing of the box."""
-    return solvable(facts(domain))
+    return solvable(known(facts(domain), ranges))
 
 
-def facts(domain: Domain) -> list[Inequality]:
-    """The box and the guards."""
-    found: list[Inequality] = []
+def facts(domain: Domain) -> list[Affine]:
+    """The box and the guards, as maps that are >= 0."""
+    found: list[Affine] = []
     for k, extent in enumerate(domain.extents):
-        index = tuple(int(j == k) for j in range(domain.rank))
-        found += [(index, 0), (tuple(-c for c in index), defaults(extent) - 1)]
-    return found + [(g.coefficients, defaults(g.constant)) for g in domain.guards]
+        found += [index(domain.rank, k), -index(domain.rank, k) + (extent - 1)]
+    return [*found, *domain.guards]
+
+
+def _first(affine: Affine, more: int) -> Affine:
+    """The map over the indices of two domains, of which the first is its own."""
+    return Affine((*affine.coefficients, *[0] * more), affine.constant)
+
+
+def _second(before: int, affine: Affine) -> Affine:
+    return Affine((*[0] * before, *affine.coefficients), affine.constant)
+
+
+# --- Dims as variables ---
+
+
+def known(forms: Sequence[Affine], ranges: Ranges) -> list[Inequality]:
+    """Maps that are >= 0 as inequalities over their indices and dims, with the dims' ranges."""
+    fixed = {name: low for name, (low, high) in ranges.items() if low == high}
+    forms = [Affine(f.coefficients, substitute(f.constant, fixed)) for f in forms]
+    monomials: dict[Monomial, None] = {}
+    for form in forms:
+        _collect(form.constant, monomials)
+    if not monomials:
+        return [(f.coefficients, f.constant) for f in forms if isinstance(f.constant, int)]
+    rank = len(forms[0].coefficients)
+    every = [*forms, *(Affine((0,) * rank, e) for e in _about_dims(monomials, ranges))]
+    return [_inequality(form, list(monomials)) for form in every]
+
+
+def _collect(extent: ExtentLike, found: dict[Monomial, None]) -> None:
+    """Every product of dims and floor divisions in an extent, those inside divisions too."""
+    for monomial, _ in extent.terms if isinstance(extent, Extent) else ():
+        if monomial and monomial not in found:
+            found[monomial] = None
+            for atom in monomial:
+                if isinstance(atom, FloorDiv):
+                    _collect(atom.numerator, found)
+
+
+def _inequality(form: Affine, monomials: Sequence[Monomial]) -> Inequality:
+    constant = form.constant
+    terms: dict[Monomial, int] = (
+        dict(constant.terms) if isinstance(constant, Extent) else {(): constant}
+    )
+    return (*form.coefficients, *(terms.get(m, 0) for m in monomials)), terms.get((), 0)
+
+
+def _about_dims(monomials: Iterable[Monomial], ranges: Ranges) -> list[ExtentLike]:
+    """What is known of the dims: extents that are >= 0."""
+    found: list[ExtentLike] = []
+    for monomial in monomials:
+        value = Extent(((monomial, 1),))
+        dims = [ranges.get(a.name, (1, None)) for a in monomial if isinstance(a, Dim)]
+        if len(dims) == len(monomial):
+            found.append(value - math.prod(low for low, _ in dims))
+            highs = [high for _, high in dims if high is not None]
+            found += [math.prod(highs) - value] if len(highs) == len(dims) else []
+        elif len(monomial) == 1 and isinstance(monomial[0], FloorDiv):
+            rest = monomial[0].numerator - value * monomial[0].divisor
+            found += [rest, -rest + (monomial[0].divisor - 1)]
+    return found
+
+
+# --- Elimination ---
 
 
 def solvable(inequalities: Iterable[Inequality]) -> bool:

@@ -14,16 +14,26 @@ where it is written. Rules for a formula (see `comprehension` for what the parts
                every kept point that guards on kept indices leave, a product at every kept point
                (it is 1 where nothing is left), a finish reads wherever there is an element
     one write  different points of a `set` write different elements; so do the kept points of a
-               search or of a formula with `finish`
-    not empty  max, min, argmax, argmin have something to compare
+               search or of a formula with `finish`; no two formulas of a node write the same one
+    not empty  max, min, argmax, argmin have something to compare for every kept point that guards
+               on kept indices leave
 
 After `specialize`, besides: nothing is `real`, and extents are integers or `integer * dim +
-integer`. Named dims that are open count with their defaults where bounds are checked. That the
-formulas of one node write different elements is left to the reference interpreter, which sees them.
+integer`.
+
+Rules that speak of addresses hold for all points, and are checked as follows. Before `specialize`,
+dims count with their defaults: only then is it known which of them stay open. Afterwards they are
+variables of the proofs (`inequalities`), so that a rule holds for every value in a dim's range,
+or from 1 on where no range is given. Bounds and single writes must be proved. Two limits: that
+formulas of a node stay apart is tried out up to `overlap.MOST_POINTS` points where there is no
+proof, and empty elements are looked for up to `nonempty.MOST_POINTS`; beyond, nothing is said.
+Where indirect rows write is left to the reference interpreter, which sees the data.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -41,10 +51,12 @@ from autodiffc.graph.comprehension import (
 )
 from autodiffc.graph.construct import result_dtype
 from autodiffc.graph.dag import Graph
-from autodiffc.graph.extents import Extent, ExtentLike, defaults, difference, product, shape_text
-from autodiffc.graph.inequalities import may_have_points, never_negative, told_apart
+from autodiffc.graph.extents import Extent, ExtentLike, difference, dims_of, product, shape_text
+from autodiffc.graph.inequalities import ANY_SIZE, Ranges, never_negative, told_apart
 from autodiffc.graph.injective import is_injective
 from autodiffc.graph.node import LEAVES, OPERATIONS, Node
+from autodiffc.graph.nonempty import Empty, Undecided, first_empty
+from autodiffc.graph.overlap import Written, shared_element
 from autodiffc.graph.scalars import Arg, Cast, Const, Scalar, Size, args_used, indices_used, walk
 from autodiffc.graph.types import is_integer
 
@@ -52,14 +64,19 @@ OPEN_STAGES = ("graph", "differentiate")  # before `specialize`
 SEARCHES = ("max", "min", "argmax", "argmin")
 
 
-def verify(graph: Graph, stage: str = "graph") -> None:
-    """Checks every node; `stage` is where the graph comes from: "graph", or a pass by name."""
+def verify(graph: Graph, stage: str = "graph", ranges: Ranges = ANY_SIZE) -> None:
+    """Checks every node; `stage` is where the graph comes from: "graph", or a pass by name.
+
+    `ranges` holds the least and the greatest value of the dims that stay open.
+    """
     for node in graph.order:
         _check_node(node, stage)
-        for number, piece in enumerate(node.pieces):
-            checked = _Piece(node, piece, f"formula {number}", stage)
+        known = _defaults(node) if stage in OPEN_STAGES else ranges
+        pieces = [_Piece(node, p, f"formula {k}", stage, known) for k, p in enumerate(node.pieces)]
+        for checked in pieces:
             for rule in _PIECE_RULES:
                 rule(checked)
+        _check_apart(pieces)
         if stage not in OPEN_STAGES:
             _check_specialized(node, stage)
 
@@ -142,6 +159,7 @@ class _Piece:
     piece: Comprehension
     title: str
     stage: str
+    ranges: Ranges
 
     def fail(self, message: str, found: object = None, expected: object = None) -> NoReturn:
         _fail(self.node, self.stage, f"{self.title}: {message}", found=found, expected=expected)
@@ -270,7 +288,7 @@ def _check_positions(
     at: _Piece, title: str, body: Scalar, count: int, indices: Sequence[int]
 ) -> None:
     for position in args_used(body):
-        if position >= count:
+        if not 0 <= position < count:
             at.fail(f"the {title} reads an operand that is not there", position, f"< {count}")
     for k in indices_used(body):
         if k not in indices:
@@ -339,7 +357,8 @@ def _kept_guards(at: _Piece) -> tuple[Affine, ...]:
 
 
 def _check_row(at: _Piece, title: str, row: Affine, extent: ExtentLike, domain: Domain) -> None:
-    if not (never_negative(row, domain) and never_negative(-row + (extent - 1), domain)):
+    sides = (row, -row + (extent - 1))
+    if not all(never_negative(side, domain, at.ranges) for side in sides):
         names = domain.names
         guards = [f"{g.text(names)} >= 0" for g in domain.guards]
         where = ", ".join(
@@ -362,7 +381,7 @@ def _check_one_write(at: _Piece) -> None:
         domain = _kept_domain(at)
     else:
         return
-    if not is_injective(rows, domain) and not told_apart(rows, domain):
+    if not is_injective(rows, domain) and not told_apart(rows, domain, at.ranges):
         text = ", ".join(r.text(at.domain.names) for r in rows)
         at.fail(
             "two points may write one element",
@@ -371,15 +390,44 @@ def _check_one_write(at: _Piece) -> None:
         )
 
 
+def _check_apart(pieces: Sequence[_Piece]) -> None:
+    """No two formulas of a node write one element."""
+    written = [(at, found) for at in pieces if (found := _written(at)) is not None]
+    for (at, mine), (other, theirs) in itertools.combinations(written, 2):
+        element = shared_element(mine, theirs, at.ranges)
+        if element is not None:
+            at.fail(f"writes an element that {other.title} writes too", shape_text(element))
+
+
+def _written(at: _Piece) -> Written | None:
+    """What a formula writes: elements with a point, besides what has a value without one."""
+    rows = tuple(r for r in at.piece.out if isinstance(r, Affine))
+    if len(rows) < len(at.piece.out):
+        return None
+    if at.piece.finish is not None and at.piece.combine not in SEARCHES:
+        return Written(rows, _finished_points(at))
+    return Written(rows, _visited(at, "the output"))
+
+
 def _check_not_empty(at: _Piece) -> None:
     if at.piece.combine not in SEARCHES:
         return
-    extents = [defaults(e) for e in at.domain.extents]
-    if any(extents[k] == 0 for k in at.kept):
-        return  # no element asks for a value
-    empty = any(extents[k] == 0 for k in at.piece.reduced)
-    if empty or not may_have_points(at.domain):
-        at.fail(f"{at.piece.combine} over no element at all", shape_text(at.domain.extents))
+    guards = _kept_guards(at)
+    elements = replace(at.domain, guards=guards)
+    conditions = [g for g in at.domain.guards if g not in guards]
+    with contextlib.suppress(Undecided):
+        empty = first_empty(elements, at.kept, conditions, at.ranges)
+        if empty is not None:
+            found = _empty_text(at, empty)
+            at.fail(f"{at.piece.combine} over no element at all", found, "a point for each element")
+
+
+def _empty_text(at: _Piece, empty: Empty) -> str:
+    names = at.domain.names
+    where = [f"{names[k]} = {value}" for k, value in empty.point.items()]
+    where += [f"{name} = {value}" for name, value in empty.dims.items()]
+    guards = [f"{c.text(names)} >= 0" for c in empty.conditions if isinstance(c, Affine)]
+    return f"no point at {', '.join(where) or 'any element'} with {' and '.join(guards)}"
 
 
 _PIECE_RULES: tuple[Callable[[_Piece], None], ...] = (
@@ -410,6 +458,17 @@ def _check_specialized(node: Node, stage: str) -> None:
                 found=extent,
                 expected="integer * dim + integer",
             )
+
+
+def _defaults(node: Node) -> Ranges:
+    """Every dim of the node and its inputs at its default."""
+    extents = [*_extents(node), *(e for i in node.inputs for e in i.shape)]
+    for piece in node.pieces:
+        extents += [guard.constant for guard in piece.domain.guards]
+        accesses = (*piece.operands, *piece.finish_operands)
+        for row in (*piece.out, *(r for a in accesses for r in a.rows)):
+            extents += [r.constant for r in (row.rows if isinstance(row, Indirect) else (row,))]
+    return {d.name: (d.default, d.default) for d in dims_of(tuple(extents))}
 
 
 def _dtypes(node: Node) -> Iterator[str]:

@@ -11,6 +11,7 @@ import pytest
 
 import autodiffc.ops.functions  # noqa: F401 - fills the table of functions
 from autodiffc.errors import VerificationError
+from autodiffc.graph import overlap
 from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect
 from autodiffc.graph.construct import (
@@ -25,6 +26,7 @@ from autodiffc.graph.construct import (
 )
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.extents import dim
+from autodiffc.graph.inequalities import ANY_SIZE, Ranges
 from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import Arg, Cast, Const, Index, Scalar, Size, call, const
 from autodiffc.graph.types import TensorType
@@ -70,9 +72,9 @@ def extended(affine: Affine) -> Affine:
     return Affine((*affine.coefficients, 0), affine.constant)
 
 
-def fails(node: Node, stage: str = "graph") -> str:
+def fails(node: Node, stage: str = "graph", ranges: Ranges = ANY_SIZE) -> str:
     with pytest.raises(VerificationError) as caught:
-        verify(Graph({"y": node}), stage)
+        verify(Graph({"y": node}), stage, ranges)
     return str(caught.value)
 
 
@@ -145,6 +147,8 @@ PIECE_RULES: list[tuple[Callable[[], Node], str]] = [
         "operand 0 is addressed over other indices",
     ),
     (lambda: total(body=Arg(1)), "the body reads an operand that is not there"),
+    (lambda: total(body=Arg(-1)), "the body reads an operand that is not there"),
+    (lambda: total(body=Arg(0) * Cast("real", Index(-1))), "the body uses an index"),
     (lambda: total(body=Arg(0) * Cast("real", Index(2))), "the body uses an index"),
     (lambda: total(body=call("and", Arg(0), Arg(0))), "the body is not typed"),
     (lambda: total(body=Cast("int32", Arg(0))), "the body has another type than the node"),
@@ -167,6 +171,7 @@ PIECE_RULES: list[tuple[Callable[[], Node], str]] = [
         "the finish uses an index that it does not have",
     ),
     (lambda: finished(Arg(0) + Arg(1)), "the finish reads an operand that is not there"),
+    (lambda: finished(Arg(0) + Arg(-1)), "the finish reads an operand that is not there"),
     (lambda: looked_up(IDS), "an index tensor without check_index"),
     (lambda: looked_up(check_index(IDS, 8)), "check_index allows more than the axis has"),
     (lambda: looked_up(elementwise("add", check_index(IDS, 5), 1)), "without check_index"),
@@ -305,7 +310,151 @@ def test_addresses_that_tell_points_apart(node: Node) -> None:
     verify(Graph({"y": node}))
 
 
+# --- Several formulas ---
+
+
+def side_by_side(*pieces: Comprehension, shape: tuple[Any, ...] = (9,)) -> Node:
+    return compute([X], list(pieces), shape)
+
+
+def part(out: Affine, rows: int = 4, guards: tuple[Affine, ...] = (), **changes: Any):
+    """y[out] = sum_k x[i, k] for i < rows, within guards."""
+    return replace(TOTAL, domain=Domain((rows, 5), guards, ("i", "k")), out=(out,), **changes)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (part(i), part(i + 4)),  # a concatenation
+        (part(i * 2), part(i * 2 + 1)),  # the residues of a stride
+        (part(i * 3, 3), part(i * 2 + 2, 2)),  # without a proof: the elements are listed
+        (part(i, guards=(-i + 1,)), part(i, guards=(i - 2,))),
+        (part(i, guards=(k - i,)), part(i, guards=(i - k - 5,))),  # the second has no point
+        (part(i, combine="max", guards=(-i + 1,)), part(i + 2, 1, combine="prod")),
+    ],
+)
+def test_formulas_that_stay_apart(pieces: tuple[Comprehension, ...]) -> None:
+    verify(Graph({"y": side_by_side(*pieces)}))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "element"),
+    [
+        ((part(i), part(i + 3)), "(3,)"),
+        ((part(i * 2), part(i * 3 + 1, 3)), "(4,)"),
+        ((part(i), part(i + 4), part(-i + 8)), "(5,)"),
+        ((part(i, guards=(-i + 2,)), part(i, guards=(i - 2,))), "(2,)"),
+        ((part(i, guards=(k - i - 2,)), part(i, guards=(i - 2,))), "(2,)"),
+        ((part(i), part(i, guards=(i - k - 3,))), "(3,)"),
+        # a product has a value at elements without a point, and so has a sum with a finish
+        ((part(i, guards=(-i,)), part(i, combine="prod", guards=(k - 5,))), "(0,)"),
+        ((part(i, guards=(-i,)), part(i, finish=Arg(0), guards=(k - 5,))), "(0,)"),
+    ],
+)
+def test_formulas_that_meet(pieces: tuple[Comprehension, ...], element: str) -> None:
+    message = fails(side_by_side(*pieces))
+    assert "writes an element that formula" in message
+    assert f"found:    {element}" in message
+
+
+def test_formulas_without_axes_meet() -> None:
+    """Two scalars in one node: both write its only element."""
+    scalar = replace(TOTAL, out=(), operands=(Access(0, (i, k)),))
+    assert "found:    ()" in fails(side_by_side(scalar, scalar, shape=()))
+
+
+def test_large_formulas_are_told_apart_by_proofs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented limit: no proof either way, and too many points to list."""
+    monkeypatch.setattr(overlap, "MOST_POINTS", 19)
+    verify(Graph({"y": side_by_side(part(i * 2), part(i * 3 + 1, 3))}))
+    verify(Graph({"y": side_by_side(part(i * 2), part(i * 2 + 1))}))
+    monkeypatch.setattr(overlap, "MOST_POINTS", 20)
+    assert "formula 1 writes too" in fails(side_by_side(part(i * 2), part(i * 3 + 1, 3)))
+
+
+# --- Open dims ---
+
+
+def opened(extent: Any, row: Affine = k, guards: tuple[Affine, ...] = (), **changes: Any) -> Node:
+    """y[i] = sum_k x[i, row] for k < extent, where x is (4, n)."""
+    x = leaf("input", "open", (4, N), "float64")
+    formula = replace(
+        TOTAL,
+        domain=Domain((4, extent), guards, ("i", "k")),
+        operands=(Access(0, (i, row)),),
+        **changes,
+    )
+    return compute([x], [formula], (4,))
+
+
+@pytest.mark.parametrize(
+    ("node", "ranges"),
+    [
+        (opened(3), {"n": (1, 128)}),  # the default, 4, is wide enough
+        (opened(3), {}),
+        (opened(3), {"n": (2, 128)}),
+        (opened(N, k + N - 3), {"n": (1, 128)}),
+        (opened(N, k * 2 - N + 1), {"n": (1, 128)}),
+        (opened(20, k, (-k + 19, k - N + 1)), {"n": (1, 20)}),  # wrong between both ends
+    ],
+)
+def test_bounds_hold_for_every_value_of_an_open_dim(node: Node, ranges: Ranges) -> None:
+    assert "axis 1 of operand 0 may be out of bounds" in fails(node, "specialize", ranges)
+
+
+@pytest.mark.parametrize(
+    ("node", "ranges"),
+    [
+        (opened(N), {}),
+        (opened(3), {"n": (3, 128)}),
+        (opened(128, k, (-k + N - 1,)), {}),
+        (opened(N, -k + N - 1), {}),
+        (opened(N - 2, k + 2), {}),
+        (opened(20, k, (-k + N - 1,)), {"n": (1, 20)}),
+    ],
+)
+def test_bounds_that_hold_for_every_value(node: Node, ranges: Ranges) -> None:
+    verify(Graph({"y": node}), "specialize", ranges)
+
+
+def test_before_dims_are_fixed_their_defaults_count() -> None:
+    verify(Graph({"y": opened(3)}), "differentiate")
+    verify(Graph({"y": opened(4)}), "differentiate")
+    assert "out of bounds" in fails(opened(5), "differentiate")
+
+
+@pytest.mark.parametrize(
+    ("guard", "ranges", "message"),
+    [
+        (k - 3, {}, "no point at n = 1 with k - 3 >= 0"),
+        (k - 3, {"n": (3, 9)}, "no point at n = 3 with k - 3 >= 0"),
+        (k - 3, {"n": (4, 9)}, None),
+        (k - i, {"n": (3, 9)}, "no point at i = 3, n = 3 with -i + k >= 0"),
+        (k - i, {"n": (4, 9)}, None),
+    ],
+)
+def test_an_extremum_has_something_for_every_value(
+    guard: Affine, ranges: Ranges, message: str | None
+) -> None:
+    node = opened(N, k, (guard,), combine="max")
+    if message is None:
+        verify(Graph({"y": node}), "specialize", ranges)
+    else:
+        assert message in fails(node, "specialize", ranges)
+
+
 # --- Nothing to compare ---
+
+
+@pytest.mark.parametrize("combine", ["max", "min", "argmax", "argmin"])
+def test_an_extremum_needs_a_point_for_every_element(combine: str) -> None:
+    domain = Domain((4, 5), (k * 2 - i - 6,), ("i", "k"))
+    node = compute([X], [replace(TOTAL, domain=domain, combine=combine)], (4,))
+    message = fails(node)
+    assert f"{combine} over no element at all" in message
+    assert "no point at i = 3 with -i + 2*k - 6 >= 0" in message
+    guarded = replace(domain, guards=(*domain.guards, -i + 2))  # i = 3 is no element
+    verify(Graph({"y": renew(node, pieces=(replace(node.formula, domain=guarded),))}))
 
 
 @pytest.mark.parametrize("combine", ["max", "min", "argmax", "argmin"])
