@@ -13,7 +13,7 @@ states updated in place, everyone else has read the old value before. Otherwise 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autodiffc.graph.affine import identity
 from autodiffc.graph.dag import Graph, ancestors
@@ -172,21 +172,21 @@ class Planner:
         """Calls, arena and needs."""
         groups = self._updates_last()
         direct = self.direct(groups)
-        saved = self._saved_states()
-        slots: dict[Node, Slot] = dict(direct)
-        for leaf in (n for n in self.graph.order if n.op in LEAVES):
-            slots[leaf] = _leaf_slot(leaf)
+        saved = self._saved_leaves()
         lives = self._lives(groups, direct, saved)
         names = _unique_names(lives)
         offsets, total = pack({names[n]: life for n, life in lives.items()})
-        for node in (n for n in lives if "cotangent" not in n.attrs):
-            slots[node] = Slot(
-                "arena", names[node], node.dtype, HEADER_BYTES + offsets[names[node]]
-            )
-        calls = [self._kernel_call(g, slots) for g in groups]
-        calls = self._with_copies(calls, slots, direct)
-        if saved:
-            calls = self._with_saved(calls, saved, slots)
+        placed = {
+            n: Slot("arena", names[n], n.dtype, HEADER_BYTES + offsets[names[n]])
+            for n in lives
+            if "cotangent" not in n.attrs
+        }
+        leaves = {n: _leaf_slot(n) for n in self.graph.order if n.op in LEAVES}
+        slots = {**direct, **placed, **leaves}
+        late = {**slots, **placed}  # a saved leaf is read where the old value lies
+        calls = [self._kernel_call(g, late if self._is_backward(g) else slots) for g in groups]
+        calls = self._with_copies(calls, slots, late, direct)
+        calls = [*(self._saving(leaf, slots, late) for leaf in saved), *calls]
         arena = {
             names[n]: (HEADER_BYTES + offsets[names[n]], life.size) for n, life in lives.items()
         }
@@ -208,15 +208,30 @@ class Planner:
 
         return sorted(self.groups, key=rank)
 
-    def _saved_states(self) -> list[Node]:
-        """States that backward reads although forward overwrites them."""
-        written = {split_key(k)[1] for k in self.keys if split_key(k)[0] == NEXT}
-        return [
-            leaf
-            for leaf in self.graph.leaves("state")
-            if any(self.phase(g.nodes[0]) == 1 for g in self.readers.get(leaf, []))
-            and leaf.name in written | {leaf.name}
-        ]
+    def _saved_leaves(self) -> list[Node]:
+        """Leaves whose old value is read when forward may have overwritten it already: states by
+        backward, which is not given them, and what becomes the next value of another leaf."""
+        late = {
+            storage(node) for k, node in self.keys.items() if split_key(k)[0] in (GRADIENT, GENERAL)
+        }
+        late |= {n for n, found in self.readers.items() if any(map(self._is_backward, found))}
+        moved = {
+            storage(node)
+            for k, node in self.keys.items()
+            if split_key(k)[0] in (PARAM, NEXT)
+            and _destination(k, node) != _leaf_slot(storage(node))
+        }
+        written = {_destination(k, n) for k, n in self.keys.items()}
+        overwritten = {n for n in moved if _leaf_slot(n) in written}
+        return [n for n in self.graph.order if n in overwritten or (n.op == "state" and n in late)]
+
+    def _is_backward(self, group: Group) -> bool:
+        return self.phase(group.nodes[0]) == 1
+
+    def _saving(self, leaf: Node, slots: Mapping[Node, Slot], late: Mapping[Node, Slot]) -> Call:
+        """The copy of an old value, before anything overwrites it."""
+        pair = (late[leaf], slots[leaf])
+        return Call(None, (), pair, self.wanted[leaf], 0, product(leaf.shape))
 
     def _bytes(self, node: Node) -> int:
         size = defaults(substitute(product(node.shape), self.largest))
@@ -261,17 +276,21 @@ class Planner:
         return Call(group, results, given, wanted, self.phase(group.nodes[0]))
 
     def _with_copies(
-        self, calls: list[Call], slots: Mapping[Node, Slot], direct: Mapping[Node, Slot]
+        self,
+        calls: list[Call],
+        slots: Mapping[Node, Slot],
+        late: Mapping[Node, Slot],
+        direct: Mapping[Node, Slot],
     ) -> list[Call]:
         """Copies of values that could not be written in place, at the end of their phase."""
         copies: list[Call] = []
         for name, node in self.keys.items():
-            home = storage(node)
-            if home in direct:
+            home, target = storage(node), _destination(name, node)
+            if home in direct or target == slots[home]:
                 continue
             role, _ = split_key(name)
             phase = 1 if role in (GRADIENT, GENERAL) else 0
-            pair = (_destination(name, node), slots[home])
+            pair = (target, (slots if role == OUTPUT else late)[home])
             copies.append(Call(None, (), pair, frozenset([name]), phase, product(node.shape)))
         updates = [c for c in copies if c.slots[0].kind in ("param", "state")]
         others = [c for c in copies if c.slots[0].kind not in ("param", "state")]
@@ -280,34 +299,6 @@ class Planner:
         before = [c for c in others if c.phase == 0]
         after = [c for c in others if c.phase == 1]
         return [*_outputs_before_updates(first, before), *updates, *second, *after]
-
-    def _with_saved(
-        self, calls: list[Call], saved: Sequence[Node], slots: Mapping[Node, Slot]
-    ) -> list[Call]:
-        """Copies of old states at the start of forward, for backward to read."""
-        copies = []
-        swap: dict[Slot, Slot] = {}
-        for leaf in saved:
-            arena = slots[leaf]
-            original = _leaf_slot(leaf)
-            swap[original] = arena
-            copies.append(
-                Call(None, (), (arena, original), self.wanted[leaf], 0, product(leaf.shape))
-            )
-        moved = [
-            c if c.phase == 0 else replace(c, slots=tuple(swap.get(s, s) for s in c.slots))
-            for c in calls
-        ]
-        restored = [
-            replace(c, slots=tuple(_original(s, swap) for s in c.slots)) if c.phase == 0 else c
-            for c in moved
-        ]
-        return [*copies, *restored]
-
-
-def _original(slot: Slot, swap: Mapping[Slot, Slot]) -> Slot:
-    """Forward kernels read the state itself, not the copy kept for backward."""
-    return next((old for old, new in swap.items() if new == slot), slot)
 
 
 def _outputs_before_updates(calls: list[Call], copies: list[Call]) -> list[Call]:
