@@ -127,14 +127,24 @@ class _Formula:
                 yield block, live
 
     def _kept_blocks(self) -> Iterator[tuple[Block, Array]]:
-        """The blocks of the indices that are not reduced, the others being 0."""
+        """The blocks of the indices that are not reduced, the others being 0, and where in them
+        there is an element."""
         reduced = self.piece.reduced
         for block in self._blocks([1 if k in reduced else e for k, e in enumerate(self.extents)]):
             rows = [self._row(r, block, None) for r in self.piece.out]
             inside: Array = np.ones(_shape(block), bool)
             for row, size in zip(rows, self.shape, strict=True):
                 inside = inside & (row >= 0) & (row < size)
+            for guard in self._guards_of_elements():
+                inside = inside & (self._affine(guard, block) >= 0)
             yield block, inside
+
+    def _guards_of_elements(self) -> list[Affine]:
+        """The guards that leave out elements of a search: those on kept indices alone."""
+        if self.piece.combine in ("sum", "prod"):
+            return []  # an element without a point is 0 or 1 there
+        reduced = set(self.piece.reduced)
+        return [g for g in self.piece.domain.guards if not reduced & set(g.uses)]
 
     # --- Addresses ---
 
@@ -305,7 +315,7 @@ class _Formula:
     # --- Elements ---
 
     def _kept_elements(self, size: int) -> Array:
-        """The elements that the indices which are not reduced walk over, guards or not."""
+        """The elements that the indices which are not reduced walk over."""
         covered = np.zeros(size, bool)
         for block, inside in self._kept_blocks():
             at = np.broadcast_to(self._addresses(block, inside), inside.shape)

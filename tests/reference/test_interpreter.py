@@ -161,7 +161,19 @@ def test_extrema_of_nothing_are_refused(combine: str) -> None:
     with pytest.raises(ArgumentError, match=f"{combine} over no element at all"):
         run(over_rows(combine, x=x), x=np.ones((4, 0)))
     with pytest.raises(ArgumentError, match="nothing to compare for 2 elements"):
-        run(over_rows(combine, domain=Domain((4, 5), (i - 2,))), x=VALUES)
+        run(over_rows(combine, domain=Domain((4, 5), (j - i - 3,))), x=VALUES)
+
+
+@pytest.mark.parametrize("combine", ["max", "min", "argmax", "argmin"])
+def test_guards_on_kept_indices_leave_elements_of_extrema_out(combine: str) -> None:
+    """What no formula writes is 0; with a `finish`, too."""
+    left = over_rows(combine, domain=Domain((4, 5), (i - 2,)))
+    expected = [0, 0, *by_hand(combine, VALUES)[2:]]
+    np.testing.assert_array_equal(run(left, x=VALUES), expected)
+    if not combine.startswith("arg"):
+        finished = renew(left, pieces=(replace(left.formula, finish=Arg(0) - 1.0),))
+        expected = [n - 1.0 if k >= 2 else 0 for k, n in enumerate(expected)]
+        np.testing.assert_array_equal(run(finished, x=VALUES), expected)
 
 
 def test_no_indices_at_all() -> None:
