@@ -27,6 +27,7 @@ from autodiffc.dsl.elements import (
     free_indices,
 )
 from autodiffc.dsl.inference import Extents, Guards, is_in_range, uses
+from autodiffc.dsl.nonempty import may_be_empty
 from autodiffc.errors import SourceLocation
 from autodiffc.graph.affine import Affine, identity
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect, Row
@@ -225,12 +226,13 @@ class _Builder:
     def scope(self, reduction: Reduction) -> tuple[tuple[Index, ...], Guards]:
         """The outer indices a reduction is computed for, and the outer guards it needs.
 
-        Guards are taken along only where its reads are not in range without them; then the
-        indices that these guards mention come along too.
+        Guards are taken along only where its reads are not in range without them, or a maximum
+        has elements without a point; then the indices that these guards mention come along too.
         """
-        outer = free_indices(reduction)
+        outer, extents = free_indices(reduction), self.shared.extents
         guards: Guards = ()
-        if not all(is_in_range(use, self.shared.extents) for use in uses(reduction)):
+        in_range = all(is_in_range(use, extents) for use in uses(reduction))
+        if self.formula.guards and (not in_range or may_be_empty(reduction, extents)):
             guards = self.formula.guards
             for _ in guards:
                 touching = [g for g in guards if g.terms.keys() & outer.keys()]

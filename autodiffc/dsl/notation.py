@@ -72,12 +72,19 @@ def prod_over(indices: Any, body: Any, where: Any = None) -> Element:
 
 
 def max_over(indices: Any, body: Any, where: Any = None) -> Element:
-    """The greatest `body` over the indices; its gradient goes to the first of equal ones."""
+    """The greatest `body` over the indices; its gradient goes to the first of equal ones.
+
+    An element for which no values of the indices satisfy `where` is an error, except where only
+    the data can tell: it is then -inf (of integers: the least one), and +inf for `min_over`.
+    """
     return _reduction("max", indices, body, where)
 
 
 def min_over(indices: Any, body: Any, where: Any = None) -> Element:
-    """The least `body` over the indices; its gradient goes to the first of equal ones."""
+    """The least `body` over the indices; its gradient goes to the first of equal ones.
+
+    Every element needs values of the indices that satisfy `where`, as for `max_over`.
+    """
     return _reduction("min", indices, body, where)
 
 
