@@ -25,26 +25,30 @@ from autodiffc.passes import fuse, gather, normalize, share, simplify, specializ
 from autodiffc.passes.halo import halo
 from autodiffc.passes.split import split
 from autodiffc.runtime.initial import describe_initializer
+from autodiffc.schedule.layout import choose_layouts
 from autodiffc.schedule.plan import Plan, Planner
 from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
-from autodiffc.targets import get_target
+from autodiffc.targets import Target, get_target
 
 Pass = Callable[[Graph], Graph]
 DimChoice = int | tuple[int, int]
 
-# Each can be left out, and the results stay the same within rounding.
-PASSES: tuple[tuple[str, Pass], ...] = (
-    ("simplify", simplify),
-    ("normalize", normalize),
-    ("share", share),
-    ("gather", gather),
-    ("normalize", normalize),
-    ("halo", halo),
-    ("fuse", fuse),
-    ("split", split),
-    ("simplify", simplify),
-    ("share", share),
-)
+
+def passes(target: Target) -> tuple[tuple[str, Pass], ...]:
+    """Each can be left out, and the results stay the same within rounding."""
+    return (
+        ("simplify", simplify),
+        ("normalize", normalize),
+        ("share", share),
+        ("gather", gather),
+        ("normalize", normalize),
+        ("fuse", fuse),
+        ("layout", lambda graph: choose_layouts(graph, target)),
+        ("halo", halo),
+        ("split", split),
+        ("simplify", simplify),
+        ("share", share),
+    )
 
 
 def verification_wanted() -> bool:
@@ -187,10 +191,11 @@ def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
 
 def optimized(program: Program, options: Options) -> Program:
     """Every pass over every graph."""
-    left_out = {*options.without, *(("split",) if options.plain else ())}
+    left_out = {*options.without, *(("layout", "split") if options.plain else ())}
+    target = get_target(options.target)
     graphs = {}
     for name, graph in program.graphs.items():
-        for title, improve in PASSES:
+        for title, improve in passes(target):
             if title not in left_out:
                 graph = checked(improve(graph), title, options)
         graphs[name] = graph

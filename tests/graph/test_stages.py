@@ -15,9 +15,10 @@ from autodiffc.graph.dag import Graph
 from autodiffc.graph.expression import as_node
 from autodiffc.graph.node import Node
 from autodiffc.graph.verify import verify
-from autodiffc.lower import PASSES
+from autodiffc.lower import passes
 from autodiffc.passes import specialize
 from autodiffc.schedule.program import build_program
+from autodiffc.targets import native
 from tests.samples import Sampled, all_samples
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -41,7 +42,7 @@ def verify_stages(graph: Graph, dims: dict[str, int]) -> None:
     verify(graph, "graph")
     graph = specialize(graph, dims, "float32")
     verify(graph, "specialize")
-    for name, improve in PASSES:
+    for name, improve in passes(native()):
         graph = improve(graph)
         verify(graph, name)
 

@@ -1,0 +1,202 @@
+"""Which tensors are interleaved: a minimum cut.
+
+Every node that walks through a class of axes (mostly the batch) runs on plain or on interleaved
+tensors. What each choice costs is estimated from the loops that would result; where neighbours
+choose differently a copy stands between them, which costs its elements. The cheapest choice
+for the whole graph is a minimum cut of a network: a node for each operation, its two costs as
+capacities from the source (plain) and to the sink (interleaved), and the copies as edges between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+
+from autodiffc.graph.comprehension import Comprehension
+from autodiffc.graph.dag import Graph
+from autodiffc.graph.extents import defaults, product
+from autodiffc.graph.node import Node
+from autodiffc.graph.scalars import dtype_of
+from autodiffc.schedule.interleave import AxisClasses, class_index, interleave, preview
+from autodiffc.schedule.nest import Nest, build_nest
+from autodiffc.schedule.tile import choose_tiling
+from autodiffc.targets import Target
+
+# In units of one vector multiply-add; measured, rounded, and good enough to compare with.
+SMOOTH = 0.25  # a point of a loop that runs over neighbouring elements
+SCATTERED = 0.8  # a point of one that does not
+COPY = 1.0  # an element that changes its layout
+PRECISION = 16  # parts of a unit that a capacity counts
+WORTHWHILE = 0.98  # of the cost of plain layouts: what interleaving must stay below
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A class of axes, the lanes, the nodes to interleave, and the cost of it all."""
+
+    axes: Mapping[Node, int]
+    lanes: int
+    nodes: frozenset[Node]
+    cost: float
+
+
+def choose_layouts(graph: Graph, target: Target) -> Graph:
+    """The graph with the best class of axes interleaved, if any is worth it."""
+    costs = _Costs(target)
+    sets = AxisClasses.of(graph).sets()
+    choices = [c for axes in sets for c in _choices(graph, axes, target, costs)]
+    best = min(choices, key=lambda c: c.cost, default=None)
+    if best is None or best.cost >= 0:
+        return graph
+    return interleave(graph, best.axes, best.nodes, best.lanes)
+
+
+def _choices(
+    graph: Graph, axes: Mapping[Node, int], target: Target, costs: _Costs
+) -> Iterator[Choice]:
+    """The best cut of one class, its cost relative to plain layouts."""
+    able = [n for n in graph.order if _is_able(n, axes)]
+    contractions = [n for n in able if costs.is_contraction(n)]
+    if len(contractions) < 2:
+        return
+    lanes = _lanes(contractions[0], axes, target)
+    if lanes is None:
+        return
+    network = _Network(graph, axes, able, costs, lanes)
+    plain = sum(costs.plain(n) for n in able)
+    cost, nodes = network.cut()
+    if nodes and cost < WORTHWHILE * plain:
+        yield Choice(axes, lanes, nodes, cost - plain)
+
+
+def _lanes(node: Node, axes: Mapping[Node, int], target: Target) -> int | None:
+    """The most lanes that divide the extent; None where fewer than a quarter of a register's."""
+    k = class_index(node, node.pieces[0], axes)
+    assert k is not None
+    extent = node.pieces[0].domain.extents[k]
+    widest = target.lanes(8 if node.dtype == "float64" else 4)
+    for lanes in (widest, widest // 2, widest // 4):
+        if lanes > 1 and isinstance(extent, int) and extent % lanes == 0:
+            return lanes
+    return None
+
+
+def _is_able(node: Node, axes: Mapping[Node, int]) -> bool:
+    """Whether a node could run on interleaved tensors."""
+    if node.op == "reshape":
+        return node in axes and node.inputs[0] in axes
+    if node.op != "compute" or not (node in axes or any(i in axes for i in node.inputs)):
+        return False
+    return all(class_index(node, piece, axes) is not None for piece in node.pieces)
+
+
+# --- Costs ---
+
+
+class _Costs:
+    """Estimated time of nodes; what was estimated once is remembered."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._plain: dict[Node, float] = {}
+
+    def is_contraction(self, node: Node) -> bool:
+        """Whether a node sums products: where the time goes."""
+        return node.op == "compute" and any(
+            p.combine == "sum" and len(p.operands) > 1 for p in node.pieces
+        )
+
+    def plain(self, node: Node) -> float:
+        if node not in self._plain:
+            self._plain[node] = self._cost(node, node.pieces)
+        return self._plain[node]
+
+    def interleaved(self, changed: Node) -> float:
+        return self._cost(changed, changed.pieces)
+
+    def _cost(self, node: Node, pieces: Sequence[Comprehension]) -> float:
+        return sum(self._piece_cost(node, p) for p in pieces)
+
+    def _piece_cost(self, node: Node, piece: Comprehension) -> float:
+        nest = build_nest(node, piece)
+        points = float(defaults(nest.points))
+        dtypes = [node.inputs[a.operand].dtype for a in nest.operands]
+        if piece.combine == "sum" and dtype_of(piece.body, dtypes) == node.dtype:
+            tiling = choose_tiling(nest, dtypes, self._target)
+            if tiling is not None:
+                return points * tiling.cost
+        return points * (SMOOTH if _is_smooth(nest) else SCATTERED)
+
+
+def _is_smooth(nest: Nest) -> bool:
+    """Whether neighbouring results come from neighbouring elements."""
+    inner = [k for k in nest.kept if nest.out.strides[k] == 1]
+    return bool(inner) and all(
+        a.strides[inner[0]] in (0, 1) and not a.indirect for a in nest.operands
+    )
+
+
+# --- The network ---
+
+
+class _Network:
+    """The flow network of one class; "plain" is its source and "interleaved" its sink."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        axes: Mapping[Node, int],
+        able: Sequence[Node],
+        costs: _Costs,
+        lanes: int,
+    ) -> None:
+        self._flow: nx.DiGraph = nx.DiGraph()
+        self._able = frozenset(able)
+        self._axes = axes
+        self._flow.add_nodes_from(["plain", "interleaved"])
+        for node in able:
+            self._edge(node, "interleaved", costs.plain(node))
+            self._edge("plain", node, costs.interleaved(preview(node, axes, lanes)))
+        for node in graph.order:
+            if node in axes:
+                self._copies(node, graph)
+
+    def _copies(self, node: Node, graph: Graph) -> None:
+        """The copy to the other layout, made once, if any reader wants it."""
+        price = COPY * float(defaults(product(node.shape)))
+        if self._axes[node] == len(node.shape) - 1:
+            price = 0.0  # the two layouts are the same bytes
+        readers = graph.users(node)
+        home: object = node if node in self._able else "plain"
+        to_lanes, to_plain = (node, "to lanes"), (node, "to plain")
+        for reader in readers:
+            if reader in self._able:
+                self._edge(to_lanes, reader, None)
+                self._edge(reader, to_plain, None)
+            else:
+                self._edge("plain", to_plain, None)
+        if any(out is node for out in graph.outputs.values()):
+            self._edge("plain", to_plain, None)
+        self._edge(home, to_lanes, price)
+        if home is node:
+            self._edge(to_plain, node, price)
+
+    def _edge(self, a: object, b: object, cost: float | None) -> None:
+        """Adds a capacity; None is infinite."""
+        if a == b:
+            return
+        if cost is None:
+            self._flow.add_edge(a, b)
+            self._flow[a][b].pop("capacity", None)
+        elif not self._flow.has_edge(a, b):
+            self._flow.add_edge(a, b, capacity=round(cost * PRECISION))
+        elif "capacity" in self._flow[a][b]:
+            self._flow[a][b]["capacity"] += round(cost * PRECISION)
+
+    def cut(self) -> tuple[float, frozenset[Node]]:
+        """The least cost, and the nodes that are interleaved in it."""
+        value, (_, sink_side) = nx.minimum_cut(self._flow, "plain", "interleaved")
+        chosen = frozenset(n for n in sink_side if isinstance(n, Node))
+        return value / PRECISION, chosen
