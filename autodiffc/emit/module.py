@@ -6,7 +6,6 @@ Kernels with the same text are one function, however many plans call them. The s
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from autodiffc.emit.constants import collect_constants, constant_declarations, data_unit
 from autodiffc.emit.entries import EntryWriter
 from autodiffc.emit.layout import Layout
-from autodiffc.emit.resources import templates_directory
+from autodiffc.emit.resources import templates, templates_directory
 from autodiffc.emit.statements import kernel_text
 from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
 from autodiffc.emit.values import helper_text, vector_type
@@ -35,20 +34,6 @@ class Emitted:
     sources: dict[str, str]
     cdef: str
     manifest: dict[str, Any]
-
-
-@functools.cache
-def _templates() -> Any:
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(templates_directory())
-    return jinja2.Environment(
-        loader=loader,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
 
 
 class Kernels:
@@ -124,7 +109,7 @@ def emit_program(
         "version": version,
     }
     source = (
-        _templates()
+        templates()
         .get_template("module.c.j2")
         .render(
             **common,
@@ -141,7 +126,7 @@ def emit_program(
         )
     )
     header = (
-        _templates()
+        templates()
         .get_template("header.h.j2")
         .render(
             **common,
@@ -190,7 +175,7 @@ def _helper_functions(kernels: Kernels) -> list[str]:
 
 
 def _vector_helpers(vectors: set[tuple[str, int]]) -> str:
-    template = _templates().get_template("vector.c.j2")
+    template = templates().get_template("vector.c.j2")
     parts = []
     for dtype, lanes in sorted(vectors):
         kind = vector_type(dtype, lanes)

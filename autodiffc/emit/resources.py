@@ -7,7 +7,9 @@ it has been put inside the package.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 from autodiffc.errors import BuildError
 
@@ -24,4 +26,19 @@ def templates_directory() -> Path:
         found=f"neither {candidates[0]} nor {candidates[1]}",
         expected="the folder that autodiffc is shipped with",
         help="install autodiffc again: pip install --force-reinstall autodiffc",
+    )
+
+
+@functools.cache
+def templates() -> Any:
+    """The skeletons as Jinja2 knows them; a name that one lacks is an error."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(templates_directory())
+    return jinja2.Environment(
+        loader=loader,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
