@@ -2,7 +2,8 @@
 
 Afterwards no type says `real`, and every dim that is left occurs linearly and alone, as
 `integer * dim + integer`, in extents that no window runs over. Shapes that only now turn out not to
-fit (a kernel larger than the picture) are errors at the line of the node.
+fit (a kernel larger than the picture) are errors at the line of the node; where a dim stays open,
+they must fit for every value in its range.
 """
 
 from __future__ import annotations
@@ -26,21 +27,29 @@ from autodiffc.graph.comprehension import (
 )
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.extents import Extent, ExtentLike, shape_text, substitute
+from autodiffc.graph.inequalities import ANY_SIZE, Ranges, never_negative
 from autodiffc.graph.node import Node, renew
+from autodiffc.graph.nonempty import Undecided, first_empty
 from autodiffc.graph.scalars import Cast, Const, Scalar, Size, rewrite
 from autodiffc.graph.types import TensorType
 
 
-def specialize(graph: Graph, dims: Mapping[str, int], dtype: str) -> Graph:
-    """The graph for these values of dims and this floating type ("float32" or "float64")."""
-    build = _Build(dims, dtype)
+def specialize(
+    graph: Graph, dims: Mapping[str, int], dtype: str, ranges: Ranges = ANY_SIZE
+) -> Graph:
+    """The graph for these values of dims and this floating type ("float32" or "float64").
+
+    `ranges` holds the least and the greatest value of dims that stay open; without one, from 1 on.
+    """
+    build = _Build(dims, dtype, ranges)
     return graph.rewrite(build.node)
 
 
 class _Build:
-    def __init__(self, dims: Mapping[str, int], dtype: str) -> None:
+    def __init__(self, dims: Mapping[str, int], dtype: str, ranges: Ranges) -> None:
         self._dims = dims
         self._real = dtype
+        self._ranges = ranges
 
     def node(self, node: Node) -> Node:
         type_ = TensorType(tuple(map(self._extent, node.shape)), self._dtype(node.dtype))
@@ -51,7 +60,7 @@ class _Build:
         new = node
         if (type_, pieces, attrs) != (node.type, node.pieces, dict(node.attrs)):
             new = renew(node, type=type_, pieces=pieces, attrs=attrs)
-        _check(new)
+        _check(new, self._ranges)
         return new
 
     def _extent(self, extent: ExtentLike) -> ExtentLike:
@@ -104,14 +113,17 @@ def _cast_array(value: np.ndarray, dtype: str) -> np.ndarray:
 # --- What only shows once dims are fixed ---
 
 
-def _check(node: Node) -> None:
+def _check(node: Node, ranges: Ranges) -> None:
     for extent in _extents(node):
         _check_extent(node, extent)
     for piece in node.pieces:
         _check_windows(node, piece)
-        _check_empty(node, piece)
-        if not piece.domain.guards:
-            _check_reads(node, piece)
+    for extent in _extents(node):
+        if not never_negative(Affine((), extent), Domain(()), ranges):
+            raise _negative_extent(node, _open_text(extent, ranges))
+    for piece in node.pieces:
+        _check_empty(node, piece, ranges)
+        _check_reads(node, piece, ranges)
 
 
 def _extents(node: Node) -> Iterator[ExtentLike]:
@@ -131,13 +143,17 @@ def _check_extent(node: Node, extent: ExtentLike) -> None:
             loc=node.loc,
         )
     if isinstance(extent, int) and extent < 0:
-        raise ShapeError(
-            f"an axis of {_title(node)} gets a negative extent",
-            found=f"shape {shape_text(node.shape)} from {_operand_shapes(node)}",
-            expected="extents of at least 0",
-            help="the window, kernel or slice is larger than what it runs over",
-            loc=node.loc,
-        )
+        raise _negative_extent(node)
+
+
+def _negative_extent(node: Node, where: str = "") -> ShapeError:
+    return ShapeError(
+        f"an axis of {_title(node)} gets a negative extent",
+        found=f"shape {shape_text(node.shape)} from {_operand_shapes(node)}{where}",
+        expected="extents of at least 0",
+        help="the window, kernel or slice is larger than what it runs over" + _open_help(where),
+        loc=node.loc,
+    )
 
 
 def _check_windows(node: Node, piece: Comprehension) -> None:
@@ -165,46 +181,73 @@ def _check_windows(node: Node, piece: Comprehension) -> None:
                 )
 
 
-def _check_empty(node: Node, piece: Comprehension) -> None:
+def _check_empty(node: Node, piece: Comprehension, ranges: Ranges) -> None:
     if piece.combine not in ("max", "min", "argmax", "argmin"):
         return
-    kept = [e for k, e in enumerate(piece.domain.extents) if k not in piece.reduced]
-    if 0 not in kept and any(piece.domain.extents[k] == 0 for k in piece.reduced):
-        raise ShapeError(
-            f"{_title(node)} is the {piece.combine} of no elements",
-            found=_operand_shapes(node),
-            expected="at least one element to choose from",
-            loc=node.loc,
-        )
+    domain, reduced = piece.domain, set(piece.reduced)
+    points = [g for g in domain.guards if reduced & set(g.uses)]
+    elements = replace(domain, guards=tuple(g for g in domain.guards if g not in points))
+    kept = [k for k in range(domain.rank) if k not in reduced]
+    try:
+        empty = first_empty(elements, kept, points, ranges)
+    except Undecided:
+        raise _no_elements(node, piece, "too many points to try") from None
+    if empty is not None:
+        place = [f"{domain.names[k]} = {value}" for k, value in empty.point.items()]
+        place += [f"{name} = {value}" for name, value in empty.dims.items()]
+        raise _no_elements(node, piece, ", ".join(place))
 
 
-def _check_reads(node: Node, piece: Comprehension) -> None:
-    if 0 in piece.domain.extents:
-        return
+def _no_elements(node: Node, piece: Comprehension, where: str) -> ShapeError:
+    return ShapeError(
+        f"{_title(node)} is the {piece.combine} of no elements",
+        found=_operand_shapes(node) + (f": {where}" if where else ""),
+        expected="at least one element to choose from, for every element of the result",
+        loc=node.loc,
+    )
+
+
+def _check_reads(node: Node, piece: Comprehension, ranges: Ranges) -> None:
     for access in piece.operands:
         shape = node.inputs[access.operand].shape
         for axis, (row, size) in enumerate(zip(access.rows, shape, strict=True)):
-            if isinstance(row, Affine) and not _inside(row, piece.domain, size):
+            if isinstance(row, Affine) and not _inside(row, piece.domain, size, ranges):
+                where = _open_text(row.constant + size, ranges)
+                index = row.text(piece.domain.names)
                 raise ShapeError(
                     f"{_title(node)} reads outside its operand",
-                    found=f"index {row.text(piece.domain.names)} on axis {axis} of extent {size}",
+                    found=f"index {index} on axis {axis} of extent {size}{where}",
                     expected=f"0 <= index < {size}",
+                    help="the operand is too short" + _open_help(where) if where else None,
                     loc=node.loc,
                 )
 
 
-def _inside(row: Affine, domain: Domain, size: ExtentLike) -> bool:
-    """False where the row certainly leaves `[0, size)` (or may, for some value of an open dim)."""
+def _inside(row: Affine, domain: Domain, size: ExtentLike, ranges: Ranges) -> bool:
+    """False where the row leaves `[0, size)`, for some value of an open dim at least.
+
+    Guards of fixed extents were proved, whatever the dims, when the formula was made.
+    """
     low, high = row.bounds(domain.extents)
     room = size - 1 - high
-    return _not_negative(low) and _not_negative(room)
+    if isinstance(low, int) and isinstance(room, int) and low >= 0 and room >= 0:
+        return True
+    sizes = (row.constant, size, *domain.extents, *(g.constant for g in domain.guards))
+    if domain.guards and not any(isinstance(e, Extent) for e in sizes):
+        return True
+    return all(never_negative(side, domain, ranges) for side in (row, -row + (size - 1)))
 
 
-def _not_negative(extent: ExtentLike) -> bool:
-    if isinstance(extent, int):
-        return extent >= 0
-    linear = extent.linear()
-    return linear is not None and linear[0] >= 0
+def _open_text(extent: ExtentLike, ranges: Ranges) -> str:
+    """The ranges of the dims that are still open in an extent."""
+    names = sorted(d.name for d in extent.dims()) if isinstance(extent, Extent) else []
+    pairs = [(name, *ranges.get(name, (1, None))) for name in names]
+    texts = [f"{name} from {low} {f'to {high}' if high else 'on'}" for name, low, high in pairs]
+    return f", with {', '.join(texts)}" if texts else ""
+
+
+def _open_help(where: str) -> str:
+    return ": fix the dim, or let its range start higher" if where else ""
 
 
 def _maps(piece: Comprehension) -> Iterator[Affine]:

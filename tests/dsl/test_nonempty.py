@@ -68,7 +68,7 @@ def test_conditions_on_indices_that_are_no_guards_are_decided_too() -> None:
         ad.compute(i, ad.max_over(k, a[i, k], where=(k > i) | (k < 0)))
     with pytest.raises(IndexNotationError, match="no k satisfies False"):
         ad.compute(i, ad.max_over(k, a[i, k], where=False))
-    with pytest.raises(IndexNotationError, match="at i = 0 no k satisfies .* % 5"):
+    with pytest.raises(IndexNotationError, match=r"at i = 0 no k satisfies .* % 5"):
         ad.compute(i, ad.max_over(k, a[i, k], where=(i + k) % 5 == 4))
 
 

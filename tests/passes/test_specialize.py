@@ -35,6 +35,11 @@ def fixed(node: Node, **dims: int) -> Node:
     return specialize(Graph({"y": node}), dims, "float32").outputs["y"]
 
 
+def opened(node: Node, low: int = 1, high: int = 128) -> Node:
+    """With the dim `batch` left open."""
+    return specialize(Graph({"y": node}), {}, "float32", {"batch": (low, high)}).outputs["y"]
+
+
 def test_dims_are_fixed_everywhere() -> None:
     x = leaf("input", "x", (BATCH, 3), "real")
     flipped = view(x, (BATCH, 3), lambda i: (-i[0] + (BATCH - 1), i[1]), label="flip")
@@ -103,3 +108,57 @@ def test_maximum_of_nothing() -> None:
     y = compute([x], [formula], (3,), label="max")
     with pytest.raises(ShapeError, match="max is the max of no elements"):
         fixed(y, batch=0)
+
+
+@pytest.mark.parametrize("last", [4, BATCH - 1], ids=["first five", "last five"])
+def test_slice_that_does_not_fit_every_value_of_an_open_dim(last: int) -> None:
+    x = leaf("input", "x", (BATCH,), "real")
+    y = view(x, (5,), lambda i: (-i[0] + last,), label="getitem")
+    assert opened(y, 5).shape == (5,)
+    for low in (1, 4):
+        with pytest.raises(ShapeError, match="getitem reads outside its operand") as error:
+            opened(y, low)
+        assert f"with batch from {low} to 128" in str(error.value)
+        assert "let its range start higher" in str(error.value)
+    with pytest.raises(ShapeError, match="with batch from 1 on"):
+        fixed(y)
+
+
+def test_rest_of_an_open_dim() -> None:
+    x = leaf("input", "x", (BATCH,), "real")
+    y = view(x, (BATCH - 3,), lambda i: (i[0] + 3,), label="getitem")
+    assert opened(y, 3).shape == (BATCH - 3,)
+    with pytest.raises(ShapeError, match="getitem gets a negative extent") as error:
+        opened(y, 2)
+    assert "shape (batch - 3,) from (batch,), with batch from 2 to 128" in str(error.value)
+
+
+def test_guards_must_hold_an_open_dim_in_range() -> None:
+    """The last element of each row of ten, where the batch is shorter than a row."""
+    x = leaf("input", "x", (BATCH,), "real")
+    for low, last in ((1, BATCH - 1), (10, 9)):
+        formula = Comprehension(
+            Domain((10,), (-index(1, 0) + last,)), (index(1, 0),), (Access(0, identity(1)),), Arg(0)
+        )
+        y = compute([x], [formula], (10,))
+        assert opened(y, low).shape == (10,)
+    with pytest.raises(ShapeError, match="reads outside its operand"):
+        opened(y, 9)
+
+
+def least_after(first: int) -> Node:
+    """y[i] = max of x[i, k] over k >= first."""
+    x = leaf("input", "x", (3, BATCH), "real")
+    domain = Domain((3, BATCH), (index(2, 1) - first,))
+    formula = Comprehension(domain, (index(2, 0),), (Access(0, identity(2)),), Arg(0), "max")
+    return compute([x], [formula], (3,), label="max")
+
+
+def test_maximum_of_nothing_under_a_guard() -> None:
+    assert fixed(least_after(3), batch=4).shape == (3,)
+    with pytest.raises(ShapeError, match="max is the max of no elements"):
+        fixed(least_after(3), batch=3)
+    assert opened(least_after(3), 4).shape == (3,)
+    with pytest.raises(ShapeError, match="max is the max of no elements") as error:
+        opened(least_after(3), 2)
+    assert "batch = 2" in str(error.value)
