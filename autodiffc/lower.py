@@ -92,7 +92,7 @@ def lower(
         checked(graph, "differentiate", options)
     sizes = Sizes.of(program, model, options)
     program = specialized(program, sizes, options)
-    program = optimized(program, options)
+    program = optimized(program, options, sizes)
     plans = planned(program, sizes)
     layout = laid_out(program, sizes, options)
     emitted = emit_program(
@@ -160,10 +160,12 @@ def _range(name: str, value: tuple[int, int]) -> tuple[int, int]:
 # --- The steps ---
 
 
-def checked(graph: Graph, stage: str, options: Options) -> Graph:
+def checked(
+    graph: Graph, stage: str, options: Options, ranges: Mapping[str, tuple[int, int]] | None = None
+) -> Graph:
     """The graph that a stage made, after a look at its grammar where that is wanted."""
     if options.verify:
-        verify_graph(graph, stage)
+        verify_graph(graph, stage, ranges or {})
     return graph
 
 
@@ -171,7 +173,8 @@ def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
     """Dims fixed and `real` decided, in every graph and every leaf."""
 
     def fix(graph: Graph) -> Graph:
-        return checked(specialize(graph, sizes.fixed, options.dtype), "specialize", options)
+        graph = specialize(graph, sizes.fixed, options.dtype, sizes.ranges)
+        return checked(graph, "specialize", options, sizes.ranges)
 
     def leaves(nodes: Sequence[Node]) -> tuple[Node, ...]:
         graph = fix(Graph({str(k): n for k, n in enumerate(nodes)}))
@@ -189,15 +192,16 @@ def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
     )
 
 
-def optimized(program: Program, options: Options) -> Program:
+def optimized(program: Program, options: Options, sizes: Sizes | None = None) -> Program:
     """Every pass over every graph."""
     left_out = {*options.without, *(("layout", "split") if options.plain else ())}
     target = get_target(options.target)
+    ranges = None if sizes is None else sizes.ranges
     graphs = {}
     for name, graph in program.graphs.items():
         for title, improve in passes(target):
             if title not in left_out:
-                graph = checked(improve(graph), title, options)
+                graph = checked(improve(graph), title, options, ranges)
         graphs[name] = graph
     return replace(program, graphs=graphs)
 
