@@ -30,7 +30,7 @@ ORDER = [
     {"runtime"},
     {"lower"},
     {"pipeline"},
-    {"data", "training"},
+    {"data", "training", "bench"},
     {"cli"},
     {"__init__", "__main__"},
 ]

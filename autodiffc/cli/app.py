@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from autodiffc.cli.bench import bench_model
 from autodiffc.cli.check import check_model
 from autodiffc.cli.compile import compile_model
 from autodiffc.cli.doctor import show_doctor
@@ -48,6 +49,7 @@ for _name, _command in (
     ("explain", explain_model),
     ("check", check_model),
     ("train", train_model),
+    ("bench", bench_model),
     ("inspect", inspect_model),
     ("doctor", show_doctor),
 ):

@@ -77,7 +77,7 @@ def _timed_help() -> float:
     result = shell("--help")
     seconds = time.perf_counter() - start
     assert result.returncode == 0
-    for command in ("compile", "explain", "check", "train", "inspect", "doctor"):
+    for command in ("compile", "explain", "check", "train", "bench", "inspect", "doctor"):
         assert command in result.stdout
     return seconds
 
