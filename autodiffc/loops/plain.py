@@ -343,8 +343,10 @@ def _scan_step(better: str, dtype: str, value: Scalar, position: Linear | None) 
 def _position(nest: Nest, scope: Scope) -> Linear:
     """The row-major position of the current point among the reduced indices."""
     total = integer(0)
-    for k in nest.reduced:
-        extent = nest.extents[k]
-        assert isinstance(extent, int)
-        total = total * extent + scope.values[k]
+    for place, k in enumerate(nest.reduced):
+        if place > 0:  # the first index counts whole rows: its extent may stay open
+            extent = nest.extents[k]
+            assert isinstance(extent, int)
+            total = total * extent
+        total = total + scope.values[k]
     return total

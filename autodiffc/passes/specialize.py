@@ -118,6 +118,7 @@ def _check(node: Node, ranges: Ranges) -> None:
         _check_extent(node, extent)
     for piece in node.pieces:
         _check_windows(node, piece)
+        _check_positions(node, piece)
     for extent in _extents(node):
         if not never_negative(Affine((), extent), Domain(()), ranges):
             raise _negative_extent(node, _open_text(extent, ranges))
@@ -179,6 +180,22 @@ def _check_windows(node: Node, piece: Comprehension) -> None:
                     expected="a window no larger than what it runs over, padding included",
                     loc=node.loc,
                 )
+
+
+def _check_positions(node: Node, piece: Comprehension) -> None:
+    """A position counts row-major: it needs the extent of every reduced index but the first."""
+    for k in piece.reduced[1:] if piece.combine in ("argmax", "argmin") else ():
+        extent = piece.domain.extents[k]
+        if isinstance(extent, Extent):
+            names = ", ".join(sorted(d.name for d in extent.dims()))
+            raise ShapeError(
+                f"the dim {names} cannot stay open: {_title(node)} counts positions over it",
+                found=f"the index {piece.domain.names[k]} with extent {extent}, not the first "
+                "of those that are reduced",
+                expected="a fixed extent",
+                help=f"fix it, e.g. dims={{{names!r}: 64}}",
+                loc=node.loc,
+            )
 
 
 def _check_empty(node: Node, piece: Comprehension, ranges: Ranges) -> None:

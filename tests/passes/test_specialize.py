@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import autodiffc.ops.functions  # noqa: F401 - fills the table of functions
 from autodiffc.errors import ShapeError
 from autodiffc.graph.affine import Affine, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain
@@ -162,3 +163,19 @@ def test_maximum_of_nothing_under_a_guard() -> None:
     with pytest.raises(ShapeError, match="max is the max of no elements") as error:
         opened(least_after(3), 2)
     assert "batch = 2" in str(error.value)
+
+
+def test_positions_over_an_open_dim() -> None:
+    """The row-major position of an extremum in (batch, 3) does not depend on the batch."""
+    x = leaf("input", "x", (BATCH, 3), "real")
+    first, second = identity(2)
+    for out_of_order in (False, True):
+        extents = (3, BATCH) if out_of_order else (BATCH, 3)
+        rows = (second, first) if out_of_order else (first, second)
+        formula = Comprehension(Domain(extents), (), (Access(0, rows),), Arg(0), "argmax")
+        y = compute([x], [formula], (), label="argmax")
+        if out_of_order:
+            with pytest.raises(ShapeError, match="batch cannot stay open: argmax counts positions"):
+                opened(y)
+        else:
+            assert opened(y).formula.domain.extents == extents
