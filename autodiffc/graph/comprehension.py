@@ -10,9 +10,14 @@ zero-padded read is a guarded domain, and every access is in range wherever the 
 `combine` says what happens where several points meet at one output element:
 
     set              at most one point per element; elements without a point are 0
-    sum, prod        from 0, from 1
-    max, min         NaN wins; an element without a point is an error found when the formula is made
+    sum, prod        from 0, from 1: the value of elements without a point
+    max, min         NaN wins; there is no value without a point, see below
     argmax, argmin   the row-major position, among the reduction indices, of the first extremum
+
+A maximum of nothing is an error. Guards on kept indices alone (those that an output row mentions)
+leave elements out, which are 0 like all that no formula writes; every other element of a max, min,
+argmax or argmin needs a point. The DSL refuses formulas without one, `specialize` builds that set
+dims so, and `verify` graphs.
 
 `finish` is what fusion adds: a body applied once to each reduced element (`Arg(0)`) and to further
 elements (`Arg(1)`, …) read through `finish_operands` at the indices that are not reduced.

@@ -2,8 +2,10 @@
 
     input, param, state   leaves that a caller fills; attrs: what the user said of them
     constant              attrs["value"]: a read-only NumPy array
-    compute               pieces: formulas over `inputs`, together the value; elements that no
-                          piece covers are 0. Mostly one; a concatenation has one for each part.
+    compute               pieces: formulas over `inputs`, together the value; no two write one
+                          element, and elements that none writes are 0 (which ones a formula
+                          writes, `comprehension` says; a maximum has no element without a point).
+                          Mostly one; a concatenation has one for each part.
     reshape               the same elements in row-major order under another shape
     stop_gradient         its input, cut off from differentiation
     check_index           its integer input, known to lie in [0, attrs["extent"]) afterwards

@@ -400,13 +400,16 @@ def _check_apart(pieces: Sequence[_Piece]) -> None:
 
 
 def _written(at: _Piece) -> Written | None:
-    """What a formula writes: elements with a point, besides what has a value without one."""
+    """The elements that a formula may store; a reduction stores those without a point, too."""
     rows = tuple(r for r in at.piece.out if isinstance(r, Affine))
     if len(rows) < len(at.piece.out):
         return None
-    if at.piece.finish is not None and at.piece.combine not in SEARCHES:
-        return Written(rows, _finished_points(at))
-    return Written(rows, _visited(at, "the output"))
+    if at.piece.combine == "set":
+        return Written(rows, at.domain)
+    inside = _finished_points(at)
+    if at.piece.combine == "prod" or at.piece.finish is not None:
+        return Written(rows, inside)
+    return Written(rows, replace(inside, guards=(*inside.guards, *_kept_guards(at))))
 
 
 def _check_not_empty(at: _Piece) -> None:

@@ -329,7 +329,7 @@ def part(out: Affine, rows: int = 4, guards: tuple[Affine, ...] = (), **changes:
         (part(i * 2), part(i * 2 + 1)),  # the residues of a stride
         (part(i * 3, 3), part(i * 2 + 2, 2)),  # without a proof: the elements are listed
         (part(i, guards=(-i + 1,)), part(i, guards=(i - 2,))),
-        (part(i, guards=(k - i,)), part(i, guards=(i - k - 5,))),  # the second has no point
+        (part(i, guards=(-i + 1, k - i)), part(i, guards=(i - 2, k - i))),
         (part(i, combine="max", guards=(-i + 1,)), part(i + 2, 1, combine="prod")),
     ],
 )
@@ -345,8 +345,9 @@ def test_formulas_that_stay_apart(pieces: tuple[Comprehension, ...]) -> None:
         ((part(i), part(i + 4), part(-i + 8)), "(5,)"),
         ((part(i, guards=(-i + 2,)), part(i, guards=(i - 2,))), "(2,)"),
         ((part(i, guards=(k - i - 2,)), part(i, guards=(i - 2,))), "(2,)"),
-        ((part(i), part(i, guards=(i - k - 3,))), "(3,)"),
-        # a product has a value at elements without a point, and so has a sum with a finish
+        ((part(i), part(i, guards=(i - k - 3,))), "(0,)"),
+        # a reduction stores elements without a point: zeros, ones, or what finish makes of them
+        ((part(i, guards=(-i,)), part(i, guards=(k - 5,))), "(0,)"),
         ((part(i, guards=(-i,)), part(i, combine="prod", guards=(k - 5,))), "(0,)"),
         ((part(i, guards=(-i,)), part(i, finish=Arg(0), guards=(k - 5,))), "(0,)"),
     ],
@@ -365,10 +366,10 @@ def test_formulas_without_axes_meet() -> None:
 
 def test_large_formulas_are_told_apart_by_proofs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The documented limit: no proof either way, and too many points to list."""
-    monkeypatch.setattr(overlap, "MOST_POINTS", 19)
+    monkeypatch.setattr(overlap, "MOST_POINTS", 3)
     verify(Graph({"y": side_by_side(part(i * 2), part(i * 3 + 1, 3))}))
     verify(Graph({"y": side_by_side(part(i * 2), part(i * 2 + 1))}))
-    monkeypatch.setattr(overlap, "MOST_POINTS", 20)
+    monkeypatch.setattr(overlap, "MOST_POINTS", 4)
     assert "formula 1 writes too" in fails(side_by_side(part(i * 2), part(i * 3 + 1, 3)))
 
 
