@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from autodiffc.graph.affine import Affine, constant, identity
 from autodiffc.graph.comprehension import Domain
-from autodiffc.graph.extents import dim
-from autodiffc.graph.inequalities import may_have_points, never_negative, told_apart
+from autodiffc.graph.extents import ExtentLike, dim, substitute
+from autodiffc.graph.inequalities import disjoint, may_have_points, never_negative, told_apart
 from autodiffc.graph.injective import is_injective
 
 RANK = 3
@@ -151,3 +151,105 @@ def test_guards_can_tell_points_apart() -> None:
     assert not is_injective((i,), domain)
     assert told_apart((i,), domain)
     assert not told_apart((i,), Domain((4, 4, 1), (i - j,)))
+
+
+# --- Two domains ---
+
+
+def addresses(rows: tuple[Affine, ...], domain: Domain) -> set[tuple[int, ...]]:
+    return {tuple(at(r, p) for r in rows) for p in points(domain)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.tuples(MAPS, MAPS), EXTENTS, GUARDS, st.tuples(MAPS, MAPS), EXTENTS, GUARDS)
+def test_a_proof_that_addresses_differ_is_certain(rows, extents, guards, others, more, rest):
+    domain, other = Domain(extents, guards), Domain(more, rest)
+    if disjoint(rows, domain, others, other):
+        assert not addresses(rows, domain) & addresses(others, other)
+
+
+@pytest.mark.parametrize(
+    ("row", "guards", "other", "expected"),
+    [
+        (i, (), i + 5, True),
+        (i, (), i + 4, False),
+        (i * 2, (), j * 2 + 1, True),
+        (i * 4 + k * 2, (), j * 2 - k * 6 + 3, True),
+        (i * 2, (), j * 3 + 1, False),
+        (i, (j - 3, i - j), i + 3, False),
+        (i, (j - 3, -i + j - 3), i + 2, True),
+    ],
+)
+def test_known_pairs(row, guards, other, expected: bool) -> None:
+    domain, box = Domain((5, 5, 5), guards), Domain((5, 5, 5))
+    assert disjoint((row,), domain, (other,), box) is expected
+    assert disjoint((other,), box, (row,), domain) is expected
+
+
+# --- Open dims ---
+
+N, M = dim("n", 3), dim("m", 2)
+OPEN: st.SearchStrategy[ExtentLike] = st.sampled_from(
+    [1, 3, N, N + 1, N * 2 - 1, M, N * M, N // 2 + 1, (N + M) // 3, N - 2]
+)
+OPEN_MAPS = st.builds(
+    lambda c, e, n: Affine(c, e + n),
+    st.tuples(*[st.integers(-2, 2)] * RANK),
+    st.sampled_from([0, N, -N, M, N * M, N // 2, N * -2]),
+    st.integers(-3, 3),
+)
+OPEN_EXTENTS = st.tuples(OPEN, OPEN, st.just(2))
+OPEN_GUARDS = st.lists(OPEN_MAPS, max_size=2).map(tuple)
+
+
+def fixed(value: ExtentLike, n: int, m: int) -> int:
+    size = substitute(value, {"n": n, "m": m})
+    assert isinstance(size, int)
+    return size
+
+
+def with_dims(affine: Affine, n: int, m: int) -> Affine:
+    return Affine(affine.coefficients, fixed(affine.constant, n, m))
+
+
+@settings(max_examples=500, deadline=None)
+@given(OPEN_MAPS, OPEN_EXTENTS, OPEN_GUARDS, st.integers(1, 3), st.integers(0, 3))
+def test_a_proof_holds_for_every_value_of_the_dims(claim, extents, guards, low, more) -> None:
+    sizes = range(low, low + more + 1)
+    if never_negative(claim, Domain(extents, guards), {"n": (low, low + more)}):
+        for n, m in itertools.product(sizes, (1, 2, 5)):
+            box = tuple(max(fixed(e, n, m), 0) for e in extents)
+            domain = Domain(box, tuple(with_dims(g, n, m) for g in guards))
+            assert all(at(with_dims(claim, n, m), p) >= 0 for p in points(domain))
+
+
+@pytest.mark.parametrize(
+    ("claim", "extents", "guards", "ranges", "expected"),
+    [
+        (-i + N - 1, (N, 1, 1), (), {}, True),
+        (-i + N - 1, (3, 1, 1), (), {}, False),  # right for the default
+        (-i + N - 1, (3, 1, 1), (), {"n": (3, None)}, True),
+        (-i + N - 1, (3, 1, 1), (-i + N - 1,), {}, True),
+        (-i * 2 - k + N - 1, ((N - 3) // 2 + 1, 1, 3), (), {}, True),  # windows of three
+        (-i * 2 - k + N - 1, ((N - 3) // 2 + 1, 1, 4), (), {}, False),
+        (-i + N * M - 1, (N * M, 1, 1), (), {}, True),
+        (constant(RANK, N * M - 6), (1, 1, 1), (), {"n": (2, 9), "m": (3, 9)}, True),
+        (constant(RANK, N * M - 6), (1, 1, 1), (), {"n": (2, 9), "m": (2, 9)}, False),
+        (constant(RANK, -N + 9), (1, 1, 1), (), {"n": (1, 9)}, True),
+        (constant(RANK, -N + 9), (1, 1, 1), (), {"n": (1, 10)}, False),
+        (constant(RANK, N - 4), (1, 1, 1), (), {"n": (4, 4)}, True),
+        # negative between the ends only: a distance from the middle, i >= n - 5 and i >= 5 - n
+        (i - 1, (9, 1, 1), (i - N + 5, i + N - 5), {"n": (4, 6)}, False),
+    ],
+)
+def test_known_bounds_over_open_dims(claim, extents, guards, ranges, expected: bool) -> None:
+    assert never_negative(claim, Domain(extents, guards), ranges) is expected
+
+
+def test_the_ends_of_a_range_do_not_decide() -> None:
+    """Why dims are variables: with guards, a bound may fail between two ends where it holds."""
+    claim, domain = i - 1, Domain((9, 1, 1), (i - N + 5, i + N - 5))
+    at_the_ends = [never_negative(claim, domain, {"n": (n, n)}) for n in (4, 6)]
+    assert at_the_ends == [True, True]
+    assert not never_negative(claim, domain, {"n": (4, 6)})
+    assert not never_negative(claim, domain, {"n": (5, 5)})
