@@ -16,7 +16,8 @@ from autodiffc.emit.layout import Layout
 from autodiffc.emit.resources import templates, templates_directory
 from autodiffc.emit.statements import kernel_text
 from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
-from autodiffc.emit.values import helper_text, vector_type
+from autodiffc.emit.values import helper_text
+from autodiffc.emit.vectors import vector_helpers
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.verify import verify as verify_kernel
 from autodiffc.schedule.counts import bytes_moved, entry_operations, operations, plain_count
@@ -115,7 +116,7 @@ def emit_program(
             **common,
             summary=_summary(layout),
             runtime=(templates_directory() / "runtime.c").read_text(encoding="utf-8"),
-            vectors=_vector_helpers(kernels.vectors),
+            vectors=vector_helpers(kernels.vectors) if kernels.vectors else "",
             helpers=helpers,
             constants=constant_declarations(constants, layout.prefix),
             kernels=kernels.texts,
@@ -172,34 +173,3 @@ def _helper_functions(kernels: Kernels) -> list[str]:
     for helper in sorted(kernels.helpers):
         visit(helper)
     return list(texts.values())
-
-
-def _vector_helpers(vectors: set[tuple[str, int]]) -> str:
-    template = templates().get_template("vector.c.j2")
-    parts = []
-    for dtype, lanes in sorted(vectors):
-        kind = vector_type(dtype, lanes)
-        item = 4 if dtype == "float32" else 8
-        parts.append(
-            template.render(
-                kind=kind,
-                bits=f"i{kind[1:]}",
-                element="float" if item == 4 else "double",
-                integer="int32_t" if item == 4 else "int64_t",
-                item=item,
-                bytes=item * lanes,
-                lanes=lanes,
-                halves=_halves(lanes),
-            )
-        )
-    return "\n".join(parts)
-
-
-def _halves(lanes: int) -> list[str]:
-    """Lane indices that bring the upper half down, then the upper quarter, and so on."""
-    found = []
-    width = lanes // 2
-    while width:
-        found.append(", ".join(str((k + width) % lanes) for k in range(lanes)))
-        width //= 2
-    return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from autodiffc.emit.values import C_TYPES, ValueWriter, extent_text, int_text, vector_type
+from autodiffc.emit.values import Text, ValueWriter, extent_text, int_text
+from autodiffc.emit.vectors import C_TYPES, vector_type
 from autodiffc.graph.scalars import Call, Const
 from autodiffc.loops.ir import (
     Block,
@@ -107,11 +108,11 @@ class StatementWriter:
         value = self.values.write(stmt.value)
         kind, text = "int" if stmt.dtype == "bool" else C_TYPES[stmt.dtype], value.text
         if stmt.lanes > 1:
-            kind = vector_type(stmt.dtype, stmt.lanes)
-            self.values.vectors.add((stmt.dtype, stmt.lanes))
+            element = self.values.mask if stmt.dtype == "bool" else stmt.dtype
+            kind = self.values.kind(element, stmt.lanes)
             if value.lanes == 1:
                 zero = isinstance(stmt.value, Const) and stmt.value.value == 0
-                text = "{0}" if zero else f"splat_{kind}({text})"
+                text = "{0}" if zero else self.values.splat(value, stmt.lanes).text
         self.add(f"{'const ' if isinstance(stmt, Let) else ''}{kind} {stmt.name} = {text};")
         self.values.variables[stmt.name] = (stmt.dtype, stmt.lanes)
 
@@ -129,10 +130,7 @@ class StatementWriter:
         index = int_text(stmt.index)
         value = self.values.write(stmt.value)
         if stmt.lanes > 1:
-            kind = vector_type(self.values.buffers[stmt.buffer], stmt.lanes)
-            text = value.text if value.lanes > 1 else f"splat_{kind}({value.text})"
-            self.values.vectors.add((self.values.buffers[stmt.buffer], stmt.lanes))
-            self.add(f"store_{kind}({stmt.buffer} + {index}, {text});")
+            self._store_vector(stmt, index, value)
             return
         target = f"{stmt.buffer}[{index}]"
         first = Load(stmt.buffer, stmt.index)
@@ -144,6 +142,15 @@ class StatementWriter:
             self.add(f"{target} += {self.values.text(stmt.value.args[1])};")
             return
         self.add(f"{target} = {value.text};")
+
+    def _store_vector(self, stmt: Store, index: str, value: Text) -> None:
+        dtype = self.values.buffers[stmt.buffer]
+        kind, where = vector_type(dtype, stmt.lanes), f"{stmt.buffer} + {index}"
+        text = self.values.as_stored(value, dtype, stmt.lanes)
+        if stmt.count is None:
+            self.add(f"store_{kind}({where}, {text});")
+        else:
+            self.add(f"store_part_{kind}({where}, {text}, {int_text(stmt.count)});")
 
 
 def _simple(value: Int) -> bool:

@@ -2,6 +2,8 @@
 
 Types are carried along: a float32 value calls `expf` and has constants with an `f`; a vector value
 is spelled with GCC's vector extensions, and its comparisons are lane masks that `select_…` uses.
+A mask has all bits of a lane set, or none. All masks of a kernel are equally wide, as wide as its
+floats; where something else is compared, or selected, they are converted.
 """
 
 from __future__ import annotations
@@ -10,6 +12,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autodiffc.emit.vectors import C_TYPES as C_TYPES  # others look for it here
+from autodiffc.emit.vectors import (
+    FUNCTION_CALLS,
+    VECTOR_MATH,
+    bits_dtype,
+    function_text,
+    function_vectors,
+    vector_type,
+)
 from autodiffc.graph.extents import Extent, ExtentLike
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.scalars import Call, Cast, Const, Scalar, Size
@@ -28,29 +39,6 @@ from autodiffc.loops.ir import (
     Name,
 )
 from autodiffc.ops.functions import expansion
-
-C_TYPES = {
-    "bool": "uint8_t",
-    "uint8": "uint8_t",
-    "int32": "int32_t",
-    "int64": "int64_t",
-    "float32": "float",
-    "float64": "double",
-}
-SHORT = {
-    "bool": "bool",
-    "uint8": "u8",
-    "int32": "i32",
-    "int64": "i64",
-    "float32": "f32",
-    "float64": "f64",
-}
-
-
-def vector_type(dtype: str, lanes: int) -> str:
-    """The name of a vector type: `f32x16`; of a single lane `f32`."""
-    return f"{SHORT[dtype]}x{lanes}" if lanes > 1 else SHORT[dtype]
-
 
 # --- Integers ---
 
@@ -118,6 +106,11 @@ class ValueWriter:
     variables: dict[str, tuple[str, int]] = field(default_factory=dict)
     vectors: set[tuple[str, int]] = field(default_factory=set)
     helpers: dict[tuple[str, str, int], None] = field(default_factory=dict)
+    mask: str = field(init=False)  # the integers that masks consist of
+
+    def __post_init__(self) -> None:
+        types = {*self.buffers.values(), *(dtype for dtype, _ in self.variables.values())}
+        self.mask = "int64" if "float64" in types else "int32"
 
     def text(self, value: Scalar) -> str:
         return self.write(value).text
@@ -135,7 +128,7 @@ class ValueWriter:
         if isinstance(value, Const):
             return Text(constant_text(value), value.dtype)
         if isinstance(value, IntValue):
-            return Text(f"(int32_t)({int_text(value.value)})", "int32")
+            return self._int_value(value)
         if isinstance(value, Size):
             return Text(f"(int64_t){extent_text(value.extent)}", "int64")
         if isinstance(value, Cast):
@@ -150,18 +143,70 @@ class ValueWriter:
         return self._call(value)
 
     def _load(self, load: Load) -> Text:
-        dtype = self.buffers[load.buffer]
-        if load.lanes == 1:
+        dtype, lanes = self.buffers[load.buffer], load.lanes
+        if lanes == 1:
             return Text(f"{load.buffer}[{int_text(load.index)}]", dtype)
-        self.vectors.add((dtype, load.lanes))
+        kind = self.kind(dtype, lanes)
         where = f"{load.buffer} + {int_text(load.index)}"
-        return Text(f"load_{vector_type(dtype, load.lanes)}({where})", dtype, load.lanes)
+        text = f"load_{kind}({where})"
+        if load.count is not None:
+            text = f"load_part_{kind}({where}, {int_text(load.count)})"
+        if dtype != "bool":
+            return Text(text, dtype, lanes)
+        wide = self._convert(Text(f"widen_{kind}({text})", "int32", lanes), self.mask)
+        return Text(f"({wide.text} != 0)", "bool", lanes)
+
+    def _int_value(self, value: IntValue) -> Text:
+        text = f"(int32_t)({int_text(value.value)})"
+        if value.lanes == 1:
+            return Text(text, "int32")
+        kind = self.kind("int32", value.lanes)
+        steps = ", ".join(map(str, range(value.lanes)))
+        return Text(f"({text} + ({kind}){{{steps}}})", "int32", value.lanes)
 
     def _cast(self, cast: Cast) -> Text:
         inner = self._write(cast.x)
+        if inner.lanes > 1:
+            return self._vector_cast(inner, cast.dtype)
         if cast.dtype == "bool":
             return Text(f"({inner.text} != 0)", "bool")
         return Text(f"({C_TYPES[cast.dtype]}){inner.text}", cast.dtype)
+
+    def _vector_cast(self, x: Text, dtype: str) -> Text:
+        if dtype == "bool":
+            return self._as_mask(Text(f"({x.text} != 0)", x.dtype, x.lanes))
+        if x.dtype == "bool":
+            one, nothing = (
+                self.splat(Text(constant_text(Const(k, dtype)), dtype), x.lanes) for k in (1, 0)
+            )
+            return self._select(x, one, nothing)
+        if x.dtype == "uint8":
+            x = Text(f"widen_{self.kind(x.dtype, x.lanes)}({_bare(x.text)})", "int32", x.lanes)
+        return self._convert(x, dtype)
+
+    def _convert(self, x: Text, dtype: str) -> Text:
+        """Lane by lane as a C cast does."""
+        if x.dtype == dtype:
+            return x
+        text = f"__builtin_convertvector({_bare(x.text)}, {self.kind(dtype, x.lanes)})"
+        return Text(text, dtype, x.lanes)
+
+    def _as_mask(self, compared: Text) -> Text:
+        """A comparison of vectors, given with the type that was compared, as one of our masks."""
+        bits = self.mask if compared.dtype == "bool" else bits_dtype(compared.dtype)
+        mask = self._convert(Text(compared.text, bits, compared.lanes), self.mask)
+        return Text(mask.text, "bool", compared.lanes)
+
+    def _select(self, mask: Text, then: Text, otherwise: Text) -> Text:
+        dtype, lanes = then.dtype, mask.lanes
+        fitting = self._convert(Text(mask.text, self.mask, lanes), bits_dtype(dtype))
+        inside = ", ".join(_bare(a.text) for a in (fitting, then, otherwise))
+        return Text(f"select_{self.kind(dtype, lanes)}({inside})", dtype, lanes)
+
+    def kind(self, dtype: str, lanes: int) -> str:
+        """The name of a vector type, which the module then declares."""
+        self.vectors.add((dtype, lanes))
+        return vector_type(dtype, lanes)
 
     def _mask(self, mask: MaskFirst) -> Text:
         inner = self._write(mask.value)
@@ -176,7 +221,7 @@ class ValueWriter:
         lanes = max(a.lanes for a in args)
         predicate = function.rule in ("compare", "predicate")
         dtype = "bool" if predicate else args[-1].dtype
-        if function.expand is not None:
+        if function.expand is not None or (lanes > 1 and call.function in VECTOR_MATH):
             return self._helper_call(call.function, args, lanes)
         if lanes > 1:
             return self._vector_call(call.function, args, dtype, lanes)
@@ -190,48 +235,55 @@ class ValueWriter:
         return Text(f"({C_TYPES[dtype]}){text}" if narrow else text, dtype)
 
     def _helper_call(self, name: str, args: list[Text], lanes: int) -> Text:
-        """A function made of simpler ones is a C function of the module."""
+        """A function made of simpler ones, or of vectors, is a C function of the module."""
         dtype = args[-1].dtype
         self.helpers.setdefault((name, dtype, lanes))
         if lanes > 1:
             self.vectors.add((dtype, lanes))
-            args = [self._splat(a, lanes) for a in args]
+            args = [self.splat(a, lanes) for a in args]
         inside = ", ".join(_bare(a.text) for a in args)
         return Text(f"{name}_{vector_type(dtype, lanes)}({inside})", dtype, lanes)
 
     def _vector_call(self, name: str, args: list[Text], dtype: str, lanes: int) -> Text:
         if name == "where":
-            kind = vector_type(dtype, lanes)
-            self.vectors.add((dtype, lanes))
-            then, otherwise = (self._splat(a, lanes) for a in args[1:])
+            then, otherwise = (self.splat(a, lanes) for a in args[1:])
             if args[0].lanes == 1:  # one condition for all lanes
                 return Text(f"({args[0].text} ? {then.text} : {otherwise.text})", dtype, lanes)
-            inside = ", ".join(_bare(a.text) for a in (args[0], then, otherwise))
-            return Text(f"select_{kind}({inside})", dtype, lanes)
+            return self._select(args[0], then, otherwise)
+        if name == "not":
+            return Text(f"(~{args[0].text})", dtype, lanes)
         operator = FUNCTIONS[name].operator
         assert operator is not None, name
-        if FUNCTIONS[name].rule == "compare":
-            args = [self._splat(a, lanes) for a in args]
-        elif dtype == "bool":
-            args = [a if a.lanes > 1 else self._splat_mask(a, lanes) for a in args]
-        return Text(operator.format(*(a.text for a in args)), dtype, lanes)
+        if FUNCTIONS[name].rule == "compare" or dtype == "bool":
+            args = [self.splat(a, lanes) for a in args]
+        text = operator.format(*(a.text for a in args))
+        if FUNCTIONS[name].rule in ("compare", "predicate"):
+            return self._as_mask(Text(text, args[0].dtype, lanes))
+        return Text(text, dtype, lanes)
 
-    def _splat_mask(self, condition: Text, lanes: int) -> Text:
-        """A condition as a mask, all ones or all zeros, as wide as the kernel's elements."""
-        wide = any(item == "float64" for item, _ in self.vectors)
-        bits, item = (f"i64x{lanes}", "int64_t") if wide else (f"i32x{lanes}", "int32_t")
-        return Text(f"(({bits}){{0}} - ({item})({condition.text}))", "bool", lanes)
-
-    def _splat(self, value: Text, lanes: int) -> Text:
+    def splat(self, value: Text, lanes: int) -> Text:
+        """The value in all lanes; a condition as a mask."""
         if value.lanes > 1:
             return value
-        kind = vector_type(value.dtype, lanes)
-        self.vectors.add((value.dtype, lanes))
+        if value.dtype == "bool":
+            bits, item = self.kind(self.mask, lanes), C_TYPES[self.mask]
+            return Text(f"(({bits}){{0}} - ({item})({value.text}))", "bool", lanes)
+        kind = self.kind(value.dtype, lanes)
         return Text(f"splat_{kind}({_bare(value.text)})", value.dtype, lanes)
+
+    def as_stored(self, value: Text, dtype: str, lanes: int) -> str:
+        """A vector as a buffer of the type holds it: truth values are bytes, 0 or 1."""
+        kind = self.kind(dtype, lanes)
+        if dtype != "bool":
+            return _bare(self.splat(value, lanes).text)
+        mask = Text(self.splat(value, lanes).text, self.mask, lanes)
+        return f"narrow_{kind}({_bare(self._convert(mask, 'int32').text)} & 1)"
 
 
 def helper_text(name: str, dtype: str, lanes: int) -> tuple[str, ValueWriter]:
     """The C function behind a helper call, and the writer that knows what it uses in turn."""
+    if lanes > 1 and name in FUNCTION_CALLS:
+        return _vector_function(name, dtype, lanes)
     function = FUNCTIONS[name]
     letters = "xyz"[: function.arity]
     writer = ValueWriter({}, dict.fromkeys(letters, (dtype, lanes)))
@@ -242,6 +294,13 @@ def helper_text(name: str, dtype: str, lanes: int) -> tuple[str, ValueWriter]:
     params = ", ".join(f"{c_type} {letter}" for letter in letters)
     unused = "AUTODIFFC_MAY_BE_UNUSED static inline"
     return f"{unused} {c_type} {name}_{kind}({params})\n{{\n    return {value.text};\n}}", writer
+
+
+def _vector_function(name: str, dtype: str, lanes: int) -> tuple[str, ValueWriter]:
+    writer = ValueWriter({})
+    writer.vectors |= function_vectors(name, dtype, lanes)
+    writer.helpers.update(dict.fromkeys((n, dtype, lanes) for n in FUNCTION_CALLS[name]))
+    return function_text(name, dtype, lanes), writer
 
 
 def constant_text(constant: Const) -> str:

@@ -3,8 +3,8 @@
     Int    = Linear(terms, constant)             affine in loop variables and dims
            | MaxOf(ints) | MinOf(ints) | CeilDiv(linear, k) | FloorDiv(linear, k)
     Value  = a scalar body whose leaves are
-             Name(variable) | Load(buffer, index, lanes, stride) | IntValue(int) | Const | Size
-             | LaneSum(variable) | MaskFirst(value, lanes, count)
+             Name(variable) | Load(buffer, index, lanes, stride, count) | IntValue(int, lanes)
+             | Const | Size | LaneSum(variable) | MaskFirst(value, lanes, count)
     Stmt   = For(variable, start, stop, step, body, mode)   mode: parallel, simd, both, or serial
                                                             step -1: from stop - 1 down to start
            | If(conditions, body)                           all conditions >= 0
@@ -13,14 +13,16 @@
            | LetInt(name, value)                            an int64 constant
            | Var(name, dtype, lanes, value)                 an accumulator
            | Set(name, value)
-           | Store(buffer, index, value, lanes)
+           | Store(buffer, index, value, lanes, count)
            | Zero(buffer, count)
            | FailUnless(conditions)                         leaves with E_INDEX
            | Comment(text)
     Kernel = (name, comment, params, dims, body, work)
 
 Lanes are 1 for scalars; a value of L lanes is a vector of L elements. A `Load` of L lanes reads
-contiguous elements (stride 1), or one element for all lanes (stride 0).
+contiguous elements (stride 1), or one element for all lanes (stride 0). With a `count` it reads
+that many elements, and the other lanes are 0; a `Store` with a `count` writes that many. An
+`IntValue` of L lanes counts up from its value.
 """
 
 from __future__ import annotations
@@ -109,13 +111,15 @@ class Load(Scalar):
     index: Linear
     lanes: int = 1
     stride: int = 1
+    count: Linear | None = None
 
 
 @dataclass(frozen=True)
 class IntValue(Scalar):
-    """An integer expression as an int32 value."""
+    """An integer expression as an int32 value; of several lanes: that, the next one, and so on."""
 
     value: Linear
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,7 @@ class Store:
     index: Linear
     value: Scalar
     lanes: int = 1
+    count: Linear | None = None
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,17 @@ class _Verifier:
     def _store(self, stmt: Store, integers: frozenset[str], values: frozenset[str]) -> None:
         self._written(stmt.buffer)
         self._int(stmt.index, integers)
+        self._count(stmt, integers)
         self._value(stmt.value, integers, values)
+
+    def _count(self, part: Load | Store, integers: frozenset[str]) -> None:
+        """Where part of a vector is read or written it is neither nothing nor all of it."""
+        if part.count is None:
+            return
+        self._int(part.count, integers)
+        count = part.count.constant
+        if not part.count.terms and isinstance(count, int) and not 0 < count < part.lanes:
+            self.fail(f"{part.buffer}: {count} of {part.lanes} lanes")
 
     def _written(self, buffer: str) -> None:
         if buffer not in self.buffers or not self.buffers[buffer].written:
@@ -137,3 +147,4 @@ class _Verifier:
                 if part.buffer not in self.buffers:
                     self.fail(f"{part.buffer} is read but no parameter")
                 self._int(part.index, integers)
+                self._count(part, integers)
