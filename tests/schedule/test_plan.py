@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import autodiffc as ad
@@ -110,6 +110,7 @@ thorough = settings(
     max_examples=40,
     deadline=None,
     derandomize=True,
+    phases=[Phase.generate],  # to make a failing model smaller takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -233,12 +234,26 @@ def test_a_state_read_out_of_order_by_its_update_is_not_updated_in_place() -> No
 
 
 def test_updates_come_after_all_readers_of_the_old_value() -> None:
-    x, s = ad.input("x", (5,)), ad.state("s", (5,))
-    late = ad.sum(ad.flip(s, 0) * x)  # made after the next value
-    model = ad.Model("m", {"late": late}, updates={s: s + 1})
-    _, plan = plans(model)["training"]
-    forward = [c for c in plan.calls if c.phase == 0]
-    assert [s.kind for s in written(forward[-1])] == ["state"]
+    s = ad.state("s", (5,))
+    following = s + 1
+    late = ad.sum(ad.flip(s, 0) * 3)  # made after the next value
+    _, plan = plans(ad.Model("m", {"late": late}, updates={s: following}))["training"]
+    assert [[s.kind for s in written(c)] for c in plan.calls] == [["output"], ["state"]]
+
+
+def test_what_forward_leaves_for_backward_lasts_for_any_number_of_backward_calls() -> None:
+    h = ad.input("x", MATRIX)
+    for _ in range(5):
+        h = ad.exp(ad.flip(h, 0) * ad.sum(h))
+    run_entries(plans(ad.Model("m", {"y": ad.sum(h)}, "y")), lambda keys: keys)
+
+
+def test_indices_are_checked_before_outputs_that_need_no_check() -> None:
+    x, ids = ad.input("x", (5,)), ad.input("ids", (3,), "int32", low=0, high=5)
+    early = ad.exp(x)
+    model = ad.Model("m", {"early": early, "late": ad.sum(x[ids])})
+    _, plan = plans(model)["predict"]
+    assert [is_check(c) for c in plan.calls] == [True, False, False]
 
 
 def test_gradients_of_parameters_are_written_into_their_buffer() -> None:
