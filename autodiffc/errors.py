@@ -83,6 +83,13 @@ class ModelFileError(AutodiffcError, RuntimeError):
     """A model file that cannot be read, raises, or defines no model."""
 
 
+class ModelFileNotFoundError(ModelFileError, FileNotFoundError):
+    """A model file, or the folder of a compiled model, that is not there."""
+
+    def __str__(self) -> str:  # OSError would show what it was made of
+        return AutodiffcError.__str__(self)
+
+
 class ShapeError(AutodiffcError, ValueError):
     """Shapes or extents that do not fit together."""
 
@@ -118,6 +125,10 @@ class NameNotFoundError(AutodiffcError, KeyError):
         return AutodiffcError.__str__(self)
 
 
+class AttributeNotFoundError(NameNotFoundError, AttributeError):
+    """`out.loss`, `params.weight`, of a name that is not there."""
+
+
 class UnknownNameError(ModelError, NameNotFoundError):
     """`differentiate`, `wrt` or `updates` names something that the model does not have."""
 
@@ -149,8 +160,22 @@ class WeightsError(AutodiffcError, ValueError):
     """A weights file that is damaged or belongs to another model."""
 
 
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """A weights file that is not there."""
+
+    def __str__(self) -> str:
+        return AutodiffcError.__str__(self)
+
+
 class DataError(AutodiffcError, ValueError):
     """A data set that is unknown, damaged, or does not fit the model."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """A data file that is not there."""
+
+    def __str__(self) -> str:
+        return AutodiffcError.__str__(self)
 
 
 # --- What can go wrong when C is built ---

@@ -33,7 +33,12 @@ from autodiffc.dsl.initializers import Initializer
 from autodiffc.dsl.model import Model
 from autodiffc.dsl.names import check_name
 from autodiffc.emit.module import Emitted
-from autodiffc.errors import ArgumentError, ArgumentTypeError, NameNotFoundError
+from autodiffc.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AutodiffcError,
+    NameNotFoundError,
+)
 from autodiffc.graph.extents import dims_of
 from autodiffc.lower import lower
 from autodiffc.runtime.check import check_gradients
@@ -293,7 +298,7 @@ class BuildOptions:
             threads=_check_threads(threads, openmp),
             openmp=openmp,
             cc=cc,
-            prefix=None if prefix is None else check_name(prefix, "a prefix"),
+            prefix=None if prefix is None else _check_prefix(prefix),
         )
 
     def dims_of(self, model: Model) -> dict[str, DimChoice]:
@@ -326,6 +331,15 @@ class BuildOptions:
                         expected=f"one value, e.g. {dim.default}",
                         loc=node.loc,
                     )
+
+
+def _check_prefix(prefix: str) -> str:
+    try:
+        return check_name(prefix, "a prefix")
+    except AutodiffcError as error:
+        error.loc = None  # an option of the build: no line of a model file is at fault
+        error.help = "choose another one with prefix=, or --prefix on the command line"
+        raise
 
 
 def _check_dims(dims: Mapping[str, DimChoice] | None) -> dict[str, DimChoice]:
@@ -398,7 +412,9 @@ def _check_threads(threads: object, openmp: bool) -> int | None:
             "threads must be an integer", found=repr(threads), expected="e.g. 4, or None for all"
         )
     if threads < 1:
-        raise ArgumentError("threads must be at least 1", found=threads)
+        raise ArgumentError(
+            "threads must be at least 1", found=threads, expected="e.g. 4, or None for all"
+        )
     if threads > 1 and not openmp:
         raise ArgumentError(
             "without OpenMP there is one thread",

@@ -150,9 +150,14 @@ def members(class_: type) -> Iterator[str]:
 
 
 def signature(function: Any) -> str:
-    """The arguments with their defaults, without types and `self`."""
+    """The arguments with their defaults, without types, `self`, and what is there to be refused."""
     given = inspect.signature(function).parameters.values()
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in given if p.name != "self"]
+    empty = inspect.Parameter.empty
+    bare = [
+        p.replace(annotation=empty, default=empty if p.default == "" else p.default)
+        for p in given
+        if p.name not in ("self", "positional")
+    ]
     return str(inspect.Signature(bare))
 
 

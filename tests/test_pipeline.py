@@ -250,7 +250,11 @@ def test_a_dim_of_a_parameter_cannot_stay_open() -> None:
         ({"dtype": 3}, ArgumentError, "a build's dtype is a floating one"),
         ({"target": "pdp11"}, ArgumentError, "unknown target"),
         ({"target": 3}, ArgumentTypeError, "target must be a name"),
-        ({"threads": 0}, ArgumentError, "threads must be at least 1"),
+        (
+            {"threads": 0},
+            ArgumentError,
+            "threads must be at least 1\n  found:    0\n  expected: e.g. 4, or None for all",
+        ),
         ({"threads": 1.5}, ArgumentTypeError, "threads must be an integer"),
         ({"threads": 4, "openmp": False}, ArgumentError, "without OpenMP there is one thread"),
         ({"openmp": "no"}, ArgumentTypeError, "openmp must be True or False"),
@@ -263,6 +267,19 @@ def test_arguments_that_are_refused(
     arguments: dict[str, Any], error: type[AutodiffcError], message: str
 ) -> None:
     assert message in refused(error, lambda: compile(quiz_model(), **arguments))
+
+
+def test_the_learning_rate_has_the_optimizers_limits() -> None:
+    model = compile(descent_model()).init()
+    for rate in (-1, float("nan")):
+        assert "lr cannot have this value" in refused(ArgumentError, lambda r=rate: model.set(lr=r))
+    assert model.set(lr=0).scalars == {"lr": 0.0}
+
+
+def test_a_prefix_is_no_line_of_the_model_file() -> None:
+    message = refused(ModelError, lambda: compile(quiz_model(), prefix="a-b"))
+    assert message.startswith("'a-b' cannot be the name of a prefix")
+    assert "--prefix" in message
 
 
 def test_one_prefix_for_several_models(tmp_path: Path) -> None:

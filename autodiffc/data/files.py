@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autodiffc.data.dataset import Dataset, class_labels
-from autodiffc.errors import DataError
+from autodiffc.errors import DataError, DataNotFoundError
 
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 FEATURE_KEYS = ("features", "images", "x")
@@ -87,7 +87,7 @@ def _scaled(values: NDArray[Any]) -> NDArray[np.floating[Any]]:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise DataError(
+        raise (DataError if path.exists() else DataNotFoundError)(
             f"no such data file: {path}",
             found="a folder" if path.is_dir() else "nothing there",
             expected="a file",

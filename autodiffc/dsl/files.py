@@ -16,7 +16,12 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from autodiffc.dsl.model import Model
-from autodiffc.errors import AutodiffcError, ModelFileError, SourceLocation
+from autodiffc.errors import (
+    AutodiffcError,
+    ModelFileError,
+    ModelFileNotFoundError,
+    SourceLocation,
+)
 from autodiffc.graph.location import located
 
 _MODULE = "autodiffc_model_file"
@@ -88,7 +93,7 @@ def run_file(file: Path) -> ModuleType:
 
 def _read(file: Path) -> bytes:
     if not file.exists():
-        raise ModelFileError(
+        raise ModelFileNotFoundError(
             f"the model file {file} does not exist",
             found=_similar_files(file),
             expected="a Python file that defines `model`",

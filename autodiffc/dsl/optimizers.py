@@ -20,7 +20,10 @@ from autodiffc.graph.node import Node
 
 
 class Optimizer(Protocol):
-    """What `Model(optimizer=...)` takes."""
+    """What `Model(optimizer=...)` takes.
+
+    It may also have `limits`, the least value of those run-time scalars that have one.
+    """
 
     @property
     def scalars(self) -> Mapping[str, float]:
@@ -54,8 +57,9 @@ class Step:
 
 def build_step(optimizer: Optimizer, gradients: Mapping[Node, Node]) -> Step:
     """The step that the optimizer makes, given each parameter's gradient."""
+    limits: Mapping[str, float] = getattr(optimizer, "limits", {})
     scalars = {
-        name: leaf("input", name, (), "real", runtime=value, low=None, high=None)
+        name: leaf("input", name, (), "real", runtime=value, low=limits.get(name), high=None)
         for name, value in optimizer.scalars.items()
     }
     updates: dict[Node, Node] = {}
@@ -106,6 +110,11 @@ class SGD:
     @property
     def scalars(self) -> dict[str, float]:
         return {"lr": float(self.lr)}
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The least value of run-time scalars that have one."""
+        return {"lr": 0.0}
 
     @property
     def slots(self) -> tuple[str, ...]:

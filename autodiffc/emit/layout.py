@@ -102,7 +102,7 @@ class Layout:
             "alignment": ALIGNMENT,
             "dims": self._dims(),
             "inputs": [_input(n) for n in program.inputs],
-            "scalars": [{"name": n.name, "default": n.attrs["runtime"]} for n in program.scalars],
+            "scalars": [_scalar(n) for n in program.scalars],
             "outputs": [self._output(name, plans) for name in self.outputs],
             "params": [self._leaf(n, self.param_offsets) for n in program.params],
             "states": [
@@ -166,6 +166,10 @@ class Layout:
             "size": product(node.shape),
             "init": node.attrs["init"],
         }
+
+
+def _scalar(node: Node) -> dict[str, Any]:
+    return {"name": node.name, "default": node.attrs["runtime"], "low": node.attrs["low"]}
 
 
 def _input(node: Node) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from autodiffc.errors import ArgumentError, CallError
+from autodiffc.errors import ArgumentError, ArgumentTypeError, CallError
 from autodiffc.runtime.named import NamedArrays
 from autodiffc.runtime.program import no_forward
 from autodiffc.runtime.structs import ReadStruct, WriteStruct
@@ -47,16 +47,25 @@ class BoundCall:
 
 def bind(context: Context, entry: str, arrays: Mapping[str, Any]) -> BoundCall:
     """Checks the arrays and allocates what the call writes."""
-    if entry not in ENTRIES:
-        raise ArgumentError(
-            "there is no such call to bind",
-            found=repr(entry),
-            expected="one of " + ", ".join(ENTRIES),
-        )
+    _check_entry(entry)
     with context._lock:
         if entry == "backward":
             return _bind_backward(context, arrays)
         return _bind_inputs(context, entry, arrays)
+
+
+def _check_entry(entry: object) -> None:
+    if entry in ENTRIES:
+        return
+    known = "one of " + ", ".join(ENTRIES)
+    if not isinstance(entry, str) or not entry:
+        raise ArgumentTypeError(
+            "bind takes the name of a call first, without a keyword",
+            found=repr(entry) if entry != "" else "no name",
+            expected=known,
+            help='e.g. bind("step", images=x)',
+        )
+    raise ArgumentError("there is no such call to bind", found=repr(entry), expected=known)
 
 
 def _bind_inputs(context: Context, entry: str, arrays: Mapping[str, Any]) -> BoundCall:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from autodiffc.errors import ArgumentTypeError
 from autodiffc.runtime.context import Context
 from autodiffc.runtime.program import Program
 from autodiffc.runtime.signature import Slot
@@ -44,8 +45,14 @@ class Compiled(Context):
         self._seed(int(seed))
         return self
 
-    def set(self, **scalars: float) -> Self:
+    def set(self, /, *positional: float, **scalars: float) -> Self:
         """Run-time scalars, such as `lr`, for the steps to come, in all contexts."""
+        if positional:
+            raise ArgumentTypeError(
+                "set takes run-time scalars by name only",
+                found=", ".join(map(repr, positional)),
+                expected="set(" + ", ".join(f"{n}=..." for n in self.scalars or ("name",)) + ")",
+            )
         self._variables.set_scalars(scalars)
         return self
 

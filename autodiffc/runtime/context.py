@@ -173,7 +173,7 @@ class Context:
         finally:
             self._variables.writer.release()
 
-    def bind(self, entry: str, /, **arrays: Any) -> BoundCall:
+    def bind(self, entry: str = "", /, *positional: Any, **arrays: Any) -> BoundCall:
         """A call with its arrays checked once.
 
         `entry` is predict, forward, backward, value_and_grad or step; `arrays` are what the call of
@@ -182,6 +182,8 @@ class Context:
         """
         from autodiffc.runtime.bound import bind
 
+        if positional:
+            raise refuse_positional(self.name, "bind", f"{entry!r}, ")
         return bind(self, entry, arrays)
 
     # --- How they are done; the lock is held ---

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from autodiffc.errors import NameNotFoundError
+from autodiffc.errors import ArgumentTypeError, AttributeNotFoundError, NameNotFoundError
 
 
 class NamedArrays(Mapping[str, Any]):
     """A mapping whose items are attributes too: `out["loss"]` and `out.loss`.
 
-    Scalars of outputs are NumPy scalars. Where a name is also a method of mappings (`keys`, `get`)
+    Scalars are arrays of shape (). Where a name is also a method of mappings (`keys`, `get`)
     only the item is the array. Items cannot be replaced; views are written with
     `params["weight"][...] = new`.
     """
@@ -35,10 +35,14 @@ class NamedArrays(Mapping[str, Any]):
         try:
             return self._arrays[name]
         except KeyError:
-            raise AttributeError(str(self._unknown(name))) from None
+            raise self._unknown(name, AttributeNotFoundError) from None
 
     def __setitem__(self, name: str, value: object) -> None:
-        raise TypeError(f"arrays are written in place: [{name!r}][...] = value")
+        raise ArgumentTypeError(
+            "arrays are written in place, they cannot be replaced",
+            found=f"[{name!r}] = value",
+            expected=f"[{name!r}][...] = value",
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -55,9 +59,11 @@ class NamedArrays(Mapping[str, Any]):
     def __repr__(self) -> str:
         return "{" + ", ".join(f"{name}: {_shown(a)}" for name, a in self.items()) + "}"
 
-    def _unknown(self, name: object) -> NameNotFoundError:
+    def _unknown(
+        self, name: object, error: type[NameNotFoundError] = NameNotFoundError
+    ) -> NameNotFoundError:
         close = get_close_matches(str(name), self._arrays, n=1)
-        return NameNotFoundError(
+        return error(
             f"there is no {self._what} of this name",
             found=repr(name),
             expected="one of " + ", ".join(map(repr, self._arrays)) if self._arrays else "none",

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from autodiffc.build.module import extension_suffix, open_files
-from autodiffc.errors import ArgumentError, BuildError, ModelFileError
+from autodiffc.errors import ArgumentError, BuildError, ModelFileError, ModelFileNotFoundError
 from autodiffc.runtime.compiled import Compiled
 
 MANIFEST = "manifest.json"
@@ -74,7 +74,7 @@ def write_output(
     except OSError as error:
         raise BuildError(
             f"the output folder {folder} cannot be written",
-            found=str(error),
+            found=error.strerror or str(error),  # not the temporary file's name
             expected="a folder that can be written",
             help="choose another with -o (or output=)",
         ) from error
@@ -135,7 +135,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except OSError as error:
-        raise ModelFileError(
+        missing = isinstance(error, FileNotFoundError)
+        raise (ModelFileNotFoundError if missing else ModelFileError)(
             f"{folder} is not a folder with a compiled model",
             found=f"{path}: {error.strerror}",
             expected="a folder that `autodiffc compile -o` wrote",

@@ -36,11 +36,12 @@ def make_request(program: Program, entry: str, names: tuple[str, ...]) -> Reques
     )
 
 
-def refuse_positional(model: str, entry: str) -> CallTypeError:
+def refuse_positional(model: str, entry: str, first: str = "") -> CallTypeError:
+    """`first` is what may stand before the arrays."""
     return CallTypeError(
         f"{entry} of {model} takes arrays by name only",
         found="an argument without a name",
-        expected=f"{entry}(name=array, ...)",
+        expected=f"{entry}({first}name=array, ...)",
     )
 
 

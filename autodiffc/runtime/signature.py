@@ -133,6 +133,7 @@ class Signature:
     dims: Mapping[str, int | tuple[int, int]]
     inputs: Mapping[str, Tensor]
     scalars: Mapping[str, float]
+    scalar_limits: Mapping[str, float]  # the least value of each, -inf where there is none
     outputs: Mapping[str, Tensor]
     params: Mapping[str, Slot]
     states: Mapping[str, Slot]
@@ -187,6 +188,7 @@ def _read(manifest: Mapping[str, Any]) -> Signature:
         dims={name: _dim(entry) for name, entry in manifest["dims"].items()},
         inputs=_by_name([_tensor(entry, dtype) for entry in manifest["inputs"]]),
         scalars={s["name"]: float(s["default"]) for s in manifest["scalars"]},
+        scalar_limits={s["name"]: _limit(s.get("low")) for s in manifest["scalars"]},
         outputs=outputs,
         params=_by_name([_slot(entry, dtype) for entry in manifest["params"]]),
         states=_by_name([_slot(entry, dtype) for entry in manifest["states"]]),
@@ -198,6 +200,10 @@ def _read(manifest: Mapping[str, Any]) -> Signature:
         input_grads=_by_name([_tensor(entry, dtype) for entry in manifest["input_grads"]]),
         entries=frozenset(manifest["entries"]),
     )
+
+
+def _limit(low: float | None) -> float:
+    return -math.inf if low is None else float(low)
 
 
 def _by_name(entries: Sequence[Any]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class WriteStruct:
         self.cells: dict[str, Any] = {}
         self._ffi = ffi
         self._names = [t.name for t in tensors]
-        self._scalars = [(t.name, t.dtype.type) for t in tensors if t.shape == ()]
+        self._scalars = [(t.name, t.dtype) for t in tensors if t.shape == ()]
         # name, dtype, shape where it is fixed, the tensor where it is not
         self._tensors = [(t.name, t.dtype, t.fixed_shape, t) for t in tensors if t.shape != ()]
         self._array_types = {t.name: ffi.typeof(f"{t.c_type}[]") for t in tensors}
@@ -109,11 +109,11 @@ class WriteStruct:
         self._arrays = arrays
 
     def collect(self) -> dict[str, Any]:
-        """What the call wrote, in order; numbers as NumPy scalars. Hands the arrays over."""
+        """What the call wrote, in order; numbers as arrays of shape (). Hands the arrays over."""
         found: dict[str, Any] = self._arrays
         self._arrays = {}
-        for name, number in self._scalars:
-            found[name] = number(self.cells[name][0])
+        for name, dtype in self._scalars:
+            found[name] = np.array(self.cells[name][0], dtype)
         if len(self._scalars) in (0, len(self._names)):
             return found
         return {name: found[name] for name in self._names}
@@ -121,8 +121,8 @@ class WriteStruct:
     def bind(self, dims: Mapping[str, int]) -> dict[str, Array]:
         """Arrays that every call overwrites; numbers as arrays of shape ()."""
         self.prepare(dims)
-        for name, number in self._scalars:
-            self._arrays[name] = np.zeros((), number)
+        for name, dtype in self._scalars:
+            self._arrays[name] = np.zeros((), dtype)
             self._point_to(name, self._arrays[name])
         return {name: self._arrays[name] for name in self._names}
 

@@ -11,6 +11,7 @@ states; it is never waited for.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,6 +115,20 @@ class Variables:
         ):
             raise ArgumentTypeError(
                 f"{name} must be a number", found=f"{value!r} ({type(value).__name__})"
+            )
+        return self._in_range(name, value)
+
+    def _in_range(self, name: str, value: Any) -> float:
+        """As a float of the build's type, not below what the optimizer takes."""
+        least = self.signature.scalar_limits[name]
+        with np.errstate(over="ignore"):  # said below
+            stored = float(self.signature.dtype.type(value))
+        if not math.isfinite(stored) or stored < least:
+            finite = f"a finite number in {self.signature.dtype}"
+            raise ArgumentError(
+                f"{name} cannot have this value",
+                found=value,
+                expected=finite if least == -math.inf else f"{finite}, at least {least:g}",
             )
         return float(value)
 

@@ -20,13 +20,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from autodiffc.errors import WeightsError
+from autodiffc.errors import ArgumentTypeError, WeightsError, WeightsNotFoundError
 
 Array = NDArray[Any]
 Expected = Mapping[str, tuple[tuple[int, ...], DTypeLike]]
 
 _LENGTH_BYTES = 8
 _METADATA_KEY = "__metadata__"  # the format's own name for it
+
+
+def _checked(path: object) -> str | os.PathLike[str]:
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError(
+            "weights are saved to and loaded from a file",
+            found=f"{path!r} ({type(path).__name__})",
+            expected='its path, e.g. "weights.safetensors"',
+        )
+    return path
 
 
 # --- Saving ---
@@ -40,13 +50,13 @@ def save_weights(
 
     arrays = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     content = _with_metadata(save(arrays), dict(metadata or {}))
-    target = Path(os.path.realpath(path))  # through a link: replace what it points to
+    target = Path(os.path.realpath(_checked(path)))  # through a link: replace what it points to
     try:
         _replace_atomically(target, content)
     except OSError as error:
         raise WeightsError(
             f"cannot write the weights to {path}",
-            found=str(error),
+            found=error.strerror or str(error),  # not the temporary file's name
             expected="a folder that exists and can be written",
         ) from error
 
@@ -92,7 +102,7 @@ def load_weights(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
     """The tensors and the metadata in the file at `path`."""
     from safetensors import SafetensorError, safe_open
 
-    _diagnose(Path(path))
+    _diagnose(Path(_checked(path)))
     try:
         with safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -114,7 +124,8 @@ def _diagnose(path: Path) -> None:
             length = struct.unpack("<Q", prefix[:_LENGTH_BYTES])[0]
             header = file.read(min(length, size))
     except OSError as error:
-        raise WeightsError(
+        missing = isinstance(error, FileNotFoundError)
+        raise (WeightsNotFoundError if missing else WeightsError)(
             f"cannot read the weights from {path}",
             found=error.strerror or str(error),
             expected="a safetensors file",

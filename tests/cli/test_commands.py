@@ -163,7 +163,7 @@ def test_a_file_without_a_model_says_what_it_needs(tmp_path: Path) -> None:
         (["--dtype", "float16"], "expected: float32 or float64"),
         (["--target", "z80"], "unknown target"),
         (["--threads", "2", "--no-openmp"], "without OpenMP there is one thread"),
-        (["--prefix", "a-b"], "prefix"),
+        (["--prefix", "a-b"], "error: 'a-b' cannot be the name of a prefix"),
         (["--emit", "wasm"], "expected: one of c, lib, module, all"),
         (["--cc", "/no/such/compiler"], "/no/such/compiler"),
     ],

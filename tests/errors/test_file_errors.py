@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import autodiffc as ad
+from autodiffc.data.files import read_npz
 from autodiffc.dsl.files import load_model, load_models
 from autodiffc.errors import ModelFileError
 from tests.errors.model_file import check, refusal, write
@@ -17,6 +19,17 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
     text = str(refusal(tmp_path / "lenet.py", ModelFileError))
     assert "lenet.py does not exist" in text
     assert "lenet5.py" in text
+
+
+def test_what_is_missing_is_a_file_that_was_not_found(tmp_path: Path) -> None:
+    for read in (load_models, ad.compile, ad.load):
+        with pytest.raises(FileNotFoundError) as caught:
+            read(tmp_path / "absent.py")
+        assert isinstance(caught.value, ModelFileError)
+        assert "absent.py" in str(caught.value)
+        assert "  expected: " in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="no such data file"):
+        read_npz(tmp_path / "absent.npz")
 
 
 def test_a_directory(tmp_path: Path) -> None:

@@ -44,7 +44,18 @@ def test_the_quiz(quiz: Compiled) -> None:
     assert out.y == pytest.approx(412.08654756472337, rel=1e-14)
     assert grads["x"] == pytest.approx(1208.366560554193, rel=1e-14)
     assert grads["z"] == pytest.approx(809.7398094139392, rel=1e-14)
-    assert isinstance(out.y, np.float64)
+    for number in (out.y, grads["x"], grads["z"], quiz.predict(x=2.0, z=3.0).y):
+        assert isinstance(number, np.ndarray)
+        assert (number.shape, number.dtype) == ((), np.float64)
+
+
+def test_scalars_are_fresh_arrays(quiz: Compiled) -> None:
+    first = quiz.forward(x=2.0, z=3.0).y
+    grad = quiz.backward()["x"]
+    quiz.value_and_grad(x=1.75, z=2.0)
+    assert float(first) == pytest.approx(412.08654756472337, rel=1e-14)
+    assert float(grad) == pytest.approx(1208.366560554193, rel=1e-14)
+    assert f"{first:.3f}" == "412.087"
 
 
 def test_integers_and_zero_dimensional_arrays_are_scalars_too(quiz: Compiled) -> None:

@@ -11,6 +11,7 @@ import pytest
 from autodiffc.errors import (
     ArgumentError,
     ArgumentTypeError,
+    AttributeNotFoundError,
     AutodiffcError,
     CallError,
     CallTypeError,
@@ -93,16 +94,46 @@ def test_unknown_output_parameter_and_scalar(logistic: Compiled) -> None:
         "  expected: one of 'logits'\n"
         "  help:     did you mean 'logits'?"
     )
-    with pytest.raises(AttributeError, match="there is no output of this name"):
-        out.loss  # noqa: B018 - asked for, not given
+    for ask in (lambda: out.loss, lambda: logistic.params.wait, lambda: logistic.grads.wait):
+        assert "of this name\n" in refused(AttributeNotFoundError, ask)
+    assert issubclass(AttributeNotFoundError, AttributeError)
+    assert getattr(out, "loss", None) is None
     assert "no parameter of this name" in refused(
         NameNotFoundError, lambda: logistic.params["wait"]
     )
     assert "no run-time scalar of this name" in refused(
         NameNotFoundError, lambda: logistic.set(learning_rate=1.0)
     )
-    with pytest.raises(TypeError, match="written in place"):
+
+
+def test_arrays_are_not_replaced(logistic: Compiled) -> None:
+    with pytest.raises(ArgumentTypeError) as caught:
         logistic.params["weight"] = X
+    assert isinstance(caught.value, TypeError)
+    assert str(caught.value) == (
+        "arrays are written in place, they cannot be replaced\n"
+        "  found:    ['weight'] = value\n"
+        "  expected: ['weight'][...] = value"
+    )
+
+
+def test_names_come_as_keywords(logistic: Compiled) -> None:
+    assert refused(ArgumentTypeError, lambda: logistic.set(0.1)) == (
+        "set takes run-time scalars by name only\n  found:    0.1\n  expected: set(lr=...)"
+    )
+    assert 'e.g. bind("step"' in refused(ArgumentTypeError, lambda: logistic.bind(entry="step"))
+    assert "  found:    no name" in refused(ArgumentTypeError, lambda: logistic.bind(x=X))
+    assert "  found:    3" in refused(ArgumentTypeError, lambda: logistic.bind(3))  # type: ignore[arg-type]
+    assert "bind('step', name=array, ...)" in refused(
+        CallTypeError, lambda: logistic.bind("step", X)
+    )
+
+
+def test_weights_take_a_path(logistic: Compiled) -> None:
+    logistic.init()
+    for call in (logistic.save_weights, logistic.load_weights):
+        message = refused(ArgumentTypeError, lambda c=call: c(3))
+        assert "  found:    3 (int)\n" in message
 
 
 # --- arrays ---
@@ -394,6 +425,25 @@ def test_a_refused_set_sets_nothing(logistic: Compiled) -> None:
     refused(NameNotFoundError, lambda: logistic.set(lr=0.1, momentum=0.5))
     assert "lr must be a number" in refused(ArgumentTypeError, lambda: logistic.set(lr="fast"))  # type: ignore[arg-type]
     assert logistic.scalars == {"lr": 0.5}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, -1e-30, 1e39])
+def test_scalars_that_no_optimizer_takes(handwritten_logistic: Handwritten, value: float) -> None:
+    """`low` is the optimizer's own limit; 1e39 is no finite float32."""
+    scalars = [{"name": "lr", "default": 0.5, "low": 0.0}]
+    model = handwritten_logistic.compiled(scalars=scalars)
+    assert refused(ArgumentError, lambda: model.set(lr=value)) == (
+        f"lr cannot have this value\n  found:    {value}\n"
+        "  expected: a finite number in float32, at least 0"
+    )
+    assert model.set(lr=0).scalars == {"lr": 0.0}
+
+
+def test_scalars_without_a_limit_may_be_negative(logistic: Compiled) -> None:
+    assert logistic.set(lr=-1).scalars == {"lr": -1.0}
+    assert "  expected: a finite number in float32" in refused(
+        ArgumentError, lambda: logistic.set(lr=float("nan"))
+    )
 
 
 # --- manifests ---

@@ -116,8 +116,9 @@ def test_an_interrupt_leaves_nothing_half_written(
 
 
 def test_writing_into_a_folder_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="a folder that exists"):
+    with pytest.raises(WeightsError, match="a folder that exists") as caught:
         save_weights(tmp_path / "nowhere" / "w", TENSORS)
+    assert caught.value.found == "No such file or directory"  # without the temporary file's name
 
 
 def test_a_link_stays_a_link_and_permissions_stay(path: Path, tmp_path: Path) -> None:
@@ -138,6 +139,9 @@ def test_a_new_file_gets_ordinary_permissions(path: Path, tmp_path: Path) -> Non
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "absent")
+    with pytest.raises(FileNotFoundError) as caught:
+        load_weights(tmp_path / "absent")
+    assert isinstance(caught.value, WeightsError)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"PK\x03\x04 a zip archive", b"\0" * 64])
