@@ -9,6 +9,7 @@ import autodiffc as ad
 from autodiffc.errors import IndexNotationError
 from autodiffc.graph import nonempty
 from tests.dsl.test_notation import array, check, filled
+from tests.harness import Case, compile_cases
 
 i, j, k, p, q = ad.indices("i j k p q")
 
@@ -109,3 +110,16 @@ def test_extents_and_dims_of_an_empty_maximum_are_named() -> None:
         ad.compute((), ad.max_over(k, x[k], where=k >= 3))
     with pytest.raises(IndexNotationError, match="index k has extent 0"):
         ad.compute((), ad.max_over(k, ad.input("e", (0,))[k]))
+
+
+def test_compiled_maxima_leave_the_same_elements_out() -> None:
+    a = ad.input("a", (4, 4))
+    y = ad.compute(i, ad.max_over(k, a[i, k], where=k < i), where=i >= 1)
+    model = ad.Model("left_out", {"y": y, "loss": ad.sum(y * y)}, "loss", wrt=["a"])
+    program = compile_cases([Case("left_out", model)], library="left_out")["left_out"]
+    A = array(4, 4) - 9
+    np.testing.assert_allclose(program.forward(a=A)["y"], lower_maxima(A), rtol=1e-13)
+    expected = np.zeros((4, 4))
+    for row in range(1, 4):
+        expected[row, A[row, :row].argmax()] = 2 * lower_maxima(A)[row]
+    np.testing.assert_allclose(program.backward()["a"], expected, rtol=1e-13)
