@@ -16,7 +16,7 @@ from autodiffc.bench.measure import EntryResult, Result
 from autodiffc.errors import ArgumentError, ToolchainError
 
 SUFFIXES = (".png", ".svg")
-LABELLED = 10  # of the kernels that take the most time
+LABELLED = 15  # of the marks with a name, those that take the most time
 DPI = 150
 
 
@@ -87,7 +87,7 @@ def plot_points(
     from matplotlib.figure import Figure
 
     points = list(points)
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(10, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _roofs(axes, peak, slopes, points)
@@ -144,12 +144,15 @@ def _roofs(axes: Any, peak: float, slopes: Mapping[str, float], points: list[Poi
 
 
 def _labels(axes: Any, points: list[Point]) -> None:
-    longest = sorted(points, key=lambda p: -p.seconds)[:LABELLED]
-    for point in longest:
+    """Numbers beside the marks of the longest, what they mean beside the axes."""
+    longest = sorted((p for p in points if p.name), key=lambda p: -p.seconds)[:LABELLED]
+    for number, point in enumerate(longest, 1):
         axes.annotate(
-            point.name,
+            str(number),
             (point.flops / point.bytes, point.flops / point.seconds),
             textcoords="offset points",
-            xytext=(6, -10),
-            fontsize=7,
+            xytext=(7, 4),
+            fontsize=8,
         )
+    listed = "\n".join(f"{n}  {p.name}" for n, p in enumerate(longest, 1))
+    axes.text(1.02, 1.0, listed, transform=axes.transAxes, va="top", fontsize=8, linespacing=1.5)
