@@ -115,7 +115,8 @@ class Layout:
             "cotangents": [n.attrs["cotangent"] for n in program.cotangents],
             "wrt": list(program.wrt),
             "input_grads": [
-                {"name": n.name, "shape": shape_data(n.shape)} for n in self.input_grads
+                {"name": n.name, "shape": shape_data(n.shape), "dtype": n.dtype}
+                for n in self.input_grads
             ],
             "entries": self.entries,
             "arena_bytes": self.arena_bytes(plans),
