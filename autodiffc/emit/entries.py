@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 from autodiffc.emit.constants import SMALL, collect_constants, constant_name, numbered
@@ -25,7 +26,8 @@ ENTRY_NAMES = frozenset(
     [
         *("inputs", "outputs", "params", "state", "workspace", "grads", "cotangents"),
         *("input_grads", "inputs_status", "status", "header", "general", "threads", "arena"),
-        *("memcpy", "memset"),
+        *("memcpy", "memset", "inputs_check", "workspace_check", "workspace_header"),
+        "FORWARD_DONE",
     ]
 )
 ALWAYS = ""
@@ -99,9 +101,9 @@ class _Body:
     def _checks(self, calls: Sequence[Call]) -> list[str]:
         size = "PREDICT" if self.entry == "predict" else "TRAINING"
         lines = [
-            "const int inputs_status = check_inputs(inputs);",
+            "const int inputs_status = inputs_check(inputs);",
             f"if (inputs_status != {self.macro}_OK) return inputs_status;",
-            f"const int status = check_workspace(workspace, {self.macro}_ARENA_BYTES_{size});",
+            f"const int status = workspace_check(workspace, {self.macro}_ARENA_BYTES_{size});",
             f"if (status != {self.macro}_OK) return status;",
             "workspace_header *const header = workspace->memory;",
         ]
@@ -312,10 +314,18 @@ class _Body:
 
     def _arena_name(self, slot: Slot) -> str:
         """The local pointer to a value in the arena; `used` collects those that are needed."""
-        name = f"{slot.name}_value" if slot.name in self._taken() else slot.name
+        name = slot.name
+        while self._hides(name) or self.used.get(name, slot) != slot:
+            name = f"value_{name}"
         self.used.setdefault(name, slot)
         return name
 
+    def _hides(self, name: str) -> bool:
+        """Whether a local pointer of this name would hide something that an entry point uses."""
+        families = ("kernel_", f"{self.prefix}_constant_", f"{self.macro}_")
+        return name.startswith(families) or name in self._taken
+
+    @cached_property
     def _taken(self) -> frozenset[str]:
         """Names that mean something else in an entry point."""
         prefixed = {
@@ -326,7 +336,11 @@ class _Body:
             )
             for name in names
         }
-        scalars = {f"scalar_{n.name}" for n in self.layout.program.scalars}
+        scalars = {
+            f"{kind}_{n.name}"
+            for n in self.layout.program.scalars
+            for kind in ("scalar", "default")
+        }
         cotangents = {
             f"{zero}{n.name}" for n in self.layout.program.cotangents for zero in ("", "zero_")
         }

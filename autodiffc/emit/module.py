@@ -6,11 +6,17 @@ Kernels with the same text are one function, however many plans call them. The s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autodiffc.emit.constants import collect_constants, constant_declarations, data_unit
+from autodiffc.emit.constants import (
+    collect_constants,
+    constant_declarations,
+    constant_name,
+    data_unit,
+    numbered,
+)
 from autodiffc.emit.entries import EntryWriter
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.resources import templates, templates_directory
@@ -18,6 +24,7 @@ from autodiffc.emit.statements import kernel_text
 from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
 from autodiffc.emit.values import helper_text
 from autodiffc.emit.vectors import vector_helpers
+from autodiffc.graph.node import Node
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.verify import verify as verify_kernel
 from autodiffc.schedule.counts import bytes_moved, entry_operations, operations, plain_count
@@ -40,7 +47,9 @@ class Emitted:
 class Kernels:
     """The kernel functions of a module, one for each distinct text."""
 
-    def __init__(self, target: Target, tiles: bool, verify: bool = False) -> None:
+    def __init__(
+        self, target: Target, tiles: bool, verify: bool = False, reserved: Iterable[str] = ()
+    ) -> None:
         self.target = target
         self.tiles = tiles
         self.verify = verify
@@ -49,7 +58,7 @@ class Kernels:
         self.helpers: dict[tuple[str, str, int], None] = {}
         self.formulas: list[dict[str, Any]] = []
         self._names: dict[str, str] = {}
-        self._taken: set[str] = set()
+        self._taken = set(reserved)
         self.dims: dict[str, tuple[str, ...]] = {}
 
     def name_of(self, call: Call) -> str:
@@ -99,10 +108,11 @@ def emit_program(
     verify: bool = False,
 ) -> Emitted:
     """The C module of a program whose graphs have been planned."""
-    kernels = Kernels(target, tiles, verify)
+    constants = collect_constants(plans)
+    reserved = _interface_names(layout.prefix, constants)
+    kernels = Kernels(target, tiles, verify, reserved)
     entries = EntryWriter(layout, plans, kernels).entries()
     helpers = _helper_functions(kernels)
-    constants = collect_constants(plans)
     common = {
         "name": layout.prefix,
         "prefix": layout.prefix,
@@ -150,6 +160,15 @@ def emit_program(
         "autodiffc": version,
     }
     return Emitted(layout.prefix, sources, cdef_text(layout), manifest)
+
+
+def _interface_names(prefix: str, constants: Sequence[Node]) -> set[str]:
+    """What the module calls its types, functions and constants: no kernel may be called so."""
+    numbers = numbered(constants)
+    names = {constant_name(numbers, serial, prefix) for serial in numbers}
+    structs = ("inputs", "outputs", "workspace", "cotangents", "input_grads")
+    functions = ("predict", "forward", "backward", "step", "workspace_bytes", "strerror")
+    return names | {f"{prefix}_{name}" for name in (*structs, *functions)}
 
 
 def _summary(layout: Layout) -> list[str]:

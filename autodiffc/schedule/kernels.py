@@ -93,6 +93,8 @@ RESERVED = frozenset(
         *["NULL", "NAN", "INFINITY", "INT32_MIN", "INT64_MIN", "I", "errno", "linux", "unix"],
         *["size_t", "int8_t", "int16_t", "int32_t", "int64_t"],
         *["uint8_t", "uint16_t", "uint32_t", "uint64_t", "asm", "typeof"],
+        *["AUTODIFFC_GATE", "AUTODIFFC_SIMD", "AUTODIFFC_OMP_SIMD", "AUTODIFFC_MAY_BE_UNUSED"],
+        *["AUTODIFFC_PARALLEL_FOR", "AUTODIFFC_PARALLEL_FOR_SIMD"],
         *(name + suffix for name in MATH_FUNCTIONS for suffix in ("", "f")),
     ]
 )

@@ -6,6 +6,7 @@ vector types are the compiler's. All models here are compiled into one library a
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import numpy as np
@@ -128,6 +129,68 @@ def test_an_index_may_be_called_like_an_open_dim() -> None:
     got, gradients = programs["dim"].value_and_grad(x=X, w=W)
     np.testing.assert_allclose(got["y"], (X * W).sum(1), rtol=1e-12)
     np.testing.assert_allclose(gradients["w"], X.sum(0), rtol=1e-12)
+
+
+# --- Names of values that would hide a function, a type or a macro of the module ---
+
+VALUE_NAMES = ["kernel_y", "status", "t_constant_0", "T_OK", "FORWARD_DONE", "inputs_check"]
+VALUE_NAMES += ["default_lr", "scalar_lr", "AUTODIFFC_GATE", "workspace_header", "value_status"]
+
+
+def by_value_names(prefix: str, names: list[str]) -> Case:
+    """Values of these names beside a kernel of the name `kernel_y`, and their gradients."""
+    x = ad.input("x", (5, 4))
+    y = ad.name(ad.sum(ad.exp(x), axis=1, keepdims=True), "y")
+    outputs = {"s": ad.sum(ad.flip(y, 0) * y)}
+    for k, name in enumerate(names):
+        value = ad.name(ad.sum(ad.sin(x + k), axis=1, keepdims=True), name)
+        outputs[f"a{k}"] = ad.sum(ad.flip(value, 0) * value * y)
+    w = ad.param("w", (), init=1.0) * ad.sum(ad.constant(np.arange(4.0)) * ad.flip(x, 0))
+    loss = sum(outputs.values(), w)
+    model = ad.Model(prefix, {**outputs, "loss": loss}, "loss", ["x", "w"], ad.SGD(lr=0.1))
+    return Case(prefix, model, {"x": X})
+
+
+def expected_of(names: list[str]) -> dict[str, float]:
+    y = np.exp(X).sum(1, keepdims=True)
+    values = [np.sin(X + k).sum(1, keepdims=True) for k in range(len(names))]
+    return {
+        "s": float((y[::-1] * y).sum()),
+        **{f"a{k}": float((v[::-1] * v * y).sum()) for k, v in enumerate(values)},
+    }
+
+
+def check_values(program: Compiled, names: list[str]) -> None:
+    program.init()
+    got, gradients = program.value_and_grad(x=X)
+    for name, value in expected_of(names).items():
+        np.testing.assert_allclose(got[name], value, rtol=1e-12)
+    rate = (program.forward(x=X + 1e-6).loss - got.loss) / 1e-6
+    np.testing.assert_allclose(gradients["x"].sum(), rate, rtol=1e-4)
+    assert program.step(x=X) == pytest.approx(float(got.loss))
+
+
+def test_values_hide_nothing_of_an_entry_point() -> None:
+    """One of them, `value_status`, is the very name that another would be given instead."""
+    case = by_value_names("t", VALUE_NAMES)
+    program = ad.compile(case.model, dtype="float64", openmp=False)
+    check_values(program, VALUE_NAMES)
+
+
+@pytest.mark.parametrize("prefix", ["kernel", "inputs", "workspace", "arena", "value"])
+def test_models_of_any_name_work(prefix: str) -> None:
+    """With `kernel`, every kernel's name begins as those of the interface do."""
+    names = ["forward", "inputs", "strerror", "constant_0", "check"]
+    case = by_value_names(prefix, names)
+    check_values(ad.compile(case.model, dtype="float64", openmp=False), names)
+
+
+def test_a_model_may_be_called_check() -> None:
+    sources = lower(by_value_names("check", ["inputs"]).model).sources
+    static = re.findall(r"^static [^=;]*?(\w+)\(", sources["check.c"], re.MULTILINE)
+    public = re.findall(r"\bcheck_\w+", sources["check.h"])
+    assert len(static) > 5
+    assert not set(static) & set(public)
 
 
 # --- The names themselves ---
