@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from autodiffc.emit.vectors import C_TYPES as C_TYPES  # others look for it here
 from autodiffc.emit.vectors import (
     FUNCTION_CALLS,
-    VECTOR_MATH,
     bits_dtype,
     function_text,
     function_vectors,
@@ -39,6 +38,7 @@ from autodiffc.loops.ir import (
     Name,
 )
 from autodiffc.ops.functions import expansion
+from autodiffc.schedule.vectors import VECTOR_MATH
 
 # --- Integers ---
 
@@ -146,6 +146,8 @@ class ValueWriter:
         dtype, lanes = self.buffers[load.buffer], load.lanes
         if lanes == 1:
             return Text(f"{load.buffer}[{int_text(load.index)}]", dtype)
+        if load.stride == 0:
+            return self.splat(Text(f"{load.buffer}[{int_text(load.index)}]", dtype), lanes)
         kind = self.kind(dtype, lanes)
         where = f"{load.buffer} + {int_text(load.index)}"
         text = f"load_{kind}({where})"

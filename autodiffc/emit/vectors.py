@@ -31,7 +31,7 @@ SHORT = {
 }
 BYTES = {"bool": 1, "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
-# What each function calls. All are of floats; the names without a meaning in a model come first.
+# What each function calls; those that models call (`schedule.vectors.VECTOR_MATH`) come last.
 FUNCTION_CALLS: dict[str, tuple[str, ...]] = {
     "abs": (),
     "with_sign": (),
@@ -55,8 +55,6 @@ FUNCTION_CALLS: dict[str, tuple[str, ...]] = {
     "ceil": ("round", "with_sign"),
     "trunc": ("round", "with_sign"),
 }
-HELPERS = frozenset(["with_sign", "any_lane", "scale", "exp_tail", "log_tail", "sin_shifted"])
-VECTOR_MATH = frozenset(FUNCTION_CALLS) - HELPERS  # scalar functions that vectors have, too
 
 
 def vector_type(dtype: str, lanes: int) -> str:

@@ -46,6 +46,7 @@ from autodiffc.loops.plain import (
     sum_statements,
 )
 from autodiffc.loops.tiled import tiled_statements
+from autodiffc.loops.vector import vector_lanes, vector_statements
 from autodiffc.schedule.kernels import (
     Group,
     arguments,
@@ -56,6 +57,7 @@ from autodiffc.schedule.kernels import (
 )
 from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
 from autodiffc.schedule.tile import choose_tiling
+from autodiffc.schedule.vectors import on_vectors, only_float
 from autodiffc.targets import Target
 
 
@@ -114,7 +116,7 @@ def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) 
     if group.kind == "check":
         stmts = _check(group.nodes[0], builder)
     elif group.kind == "cluster":
-        stmts = _cluster(group.nodes, results, builder)
+        stmts = _cluster(group.nodes, results, builder, target)
     elif group.kind == "extremum":
         stmts = _extremum(group.nodes, results, builder)
     else:
@@ -146,12 +148,14 @@ def _check(node: Node, builder: _Builder) -> list[Stmt]:
     return [For("i", integer(0), integer(count), (load, test))]
 
 
-def _cluster(members: Sequence[Node], results: tuple[Node, ...], builder: _Builder) -> list[Stmt]:
+def _cluster(
+    members: Sequence[Node], results: tuple[Node, ...], builder: _Builder, target: Target | None
+) -> list[Stmt]:
     """One nest for all members: operands inside the cluster are variables, others are loads."""
     inside = {n: k for k, n in enumerate(members)}
     nests = [build_raw(n) for n in members]
     buffers: dict[int, str] = {}
-    operands, bodies = [], []
+    operands, dtypes, bodies = [], [], []
     if len(members) > 1:
         builder.variables |= {n: builder.fresh(identifier(n)) for n in members}
     variables = builder.variables
@@ -163,6 +167,7 @@ def _cluster(members: Sequence[Node], results: tuple[Node, ...], builder: _Build
                 new[k] = Name(variables[source])
                 continue
             operands.append(_move_operands(node, address, buffers, builder))
+            dtypes.append(source.dtype)
             new[k] = Arg(len(operands) - 1)
         bodies.append(replace_args(nest.body, lambda k, n=new: n[k]))  # type: ignore[misc]
     joint = replace(nests[0], operands=tuple(operands), bodies=tuple(bodies))
@@ -171,7 +176,19 @@ def _cluster(members: Sequence[Node], results: tuple[Node, ...], builder: _Build
         (variables.get(n, "value"), n.dtype, builder.pointer(n) if n in results else None)
         for n in members
     ]
+    floats = _vector_float(members) if target else None
+    lanes = vector_lanes(joint, floats, target) if floats and target else 0
+    if lanes:
+        return vector_statements(joint, listed, dtypes, buffers, lanes, builder.fresh)
     return cluster_statements(joint, listed, buffers)
+
+
+def _vector_float(members: Sequence[Node]) -> str | None:
+    """The float type in which vectors can compute all members, if they can."""
+    floats = only_float(n.dtype for m in members for n in (m, *m.inputs))
+    formulas = [(m.formula.body, _operand_dtypes(m, m.formula)) for m in members]
+    able = floats and all(on_vectors(body, dtypes, floats) for body, dtypes in formulas)
+    return floats if able else None
 
 
 def _move_operands(

@@ -122,7 +122,7 @@ def cluster_statements(
         return stmts + stores
 
     order = memory_order(nest)
-    simd = bool(order) and _contiguous(nest, order[-1])
+    simd = bool(order) and is_contiguous(nest, order[-1])
     return nest_loops(nest, order, Scope(buffers), inner, parallel=int(len(order) > 0), simd=simd)
 
 
@@ -134,7 +134,7 @@ def place_statements(nest: Nest, buffer: str, buffers: dict[int, str]) -> list[S
         return [Store(buffer, scope.index(nest.out), value)]
 
     order = [*memory_order(nest), *nest.reduced]
-    simd = bool(order) and _contiguous(nest, order[-1])
+    simd = bool(order) and is_contiguous(nest, order[-1])
     if len(order) > 1 and not nest.guards and _is_short(nest, order[-1]):
         return _interleaved(nest, order, Scope(buffers), inner)
     loops = nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)), simd=simd)
@@ -174,7 +174,7 @@ def scatter_statements(
     return guarded(nest, loops)
 
 
-def _contiguous(nest: Nest, index: int) -> bool:
+def is_contiguous(nest: Nest, index: int) -> bool:
     """Whether a loop over the index touches neighbouring or constant elements only."""
     return all(
         a.strides[index] in (0, 1) and not any(x.uses(index) for _, x in a.indirect)
@@ -197,7 +197,7 @@ def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str])
             return [Set("acc", Call(function, (Name("acc"), value)))]
 
         order = _reduction_order(nest)
-        simd = bool(order) and function == "add" and _contiguous(nest, order[-1])
+        simd = bool(order) and function == "add" and is_contiguous(nest, order[-1])
         loops = nest_loops(nest, order, scope.child(), add, simd=simd)
         if simd:
             loops = [_with_sum(s) for s in loops]
@@ -236,7 +236,7 @@ def _short_windows(nest: Nest, order: Sequence[int]) -> bool:
 def _reduction_order(nest: Nest) -> list[int]:
     """Reduced indices, one that is contiguous everywhere last."""
     order = list(nest.reduced)
-    best = [k for k in order if _contiguous(nest, k) and not nest.guarded(k)]
+    best = [k for k in order if is_contiguous(nest, k) and not nest.guarded(k)]
     if best and best[-1] != order[-1] and not any(nest.guarded(k) for k in order):
         order.remove(best[-1])
         order.append(best[-1])

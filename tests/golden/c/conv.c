@@ -125,9 +125,10 @@ static void kernel_loss_2(const float *restrict h, float *restrict loss, int thr
 static void kernel_d_h(const float *h, float *d_h, int threads)
 {
     const int team = (double)96 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR_SIMD
-    for (int64_t ijkl = 0; ijkl < 96; ++ijkl) {
-        d_h[ijkl] = h[ijkl] + h[ijkl];
+    AUTODIFFC_PARALLEL_FOR
+    for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
+        const f32x8 h_0 = load_f32x8(h + ijkl);
+        store_f32x8(d_h + ijkl, h_0 + h_0);
     }
 }
 
@@ -151,17 +152,17 @@ static void kernel_d_h_relu_d_h_conv2d(const float *restrict d_h,
     }
 }
 
-/* d_h_conv2d_halo[i,j,k,l+1] = d_h_relu_d_h_conv2d[i,j,k,l] */
-static void kernel_d_h_conv2d_halo(const float *restrict d_h_relu_d_h_conv2d,
-    float *restrict d_h_conv2d_halo, int threads)
+/* d_h_relu_d_h_conv2d_halo[i,j,k,l+1] = d_h_relu_d_h_conv2d[i,j,k,l] */
+static void kernel_d_h_relu_d_h_conv2d_halo(const float *restrict d_h_relu_d_h_conv2d,
+    float *restrict d_h_relu_d_h_conv2d_halo, int threads)
 {
     const int team = (double)384 < AUTODIFFC_GATE ? 1 : threads;
-    memset(d_h_conv2d_halo, 0, (size_t)480 * sizeof *d_h_conv2d_halo);
+    memset(d_h_relu_d_h_conv2d_halo, 0, (size_t)480 * sizeof *d_h_relu_d_h_conv2d_halo);
     AUTODIFFC_PARALLEL_FOR
     for (int64_t ijk = 0; ijk < 48; ++ijk) {
         AUTODIFFC_SIMD
         for (int64_t l = 0; l < 8; ++l) {
-            d_h_conv2d_halo[10 * ijk + l + 1] = d_h_relu_d_h_conv2d[8 * ijk + l];
+            d_h_relu_d_h_conv2d_halo[10 * ijk + l + 1] = d_h_relu_d_h_conv2d[8 * ijk + l];
         }
     }
 }
@@ -204,8 +205,8 @@ static void kernel_d_w(const float *restrict d_h_relu_d_h_conv2d, const float *r
 }
 
 /* d_x[n,c,h,w] = sum over p,q,o where 0 <= h-p+1 < 8 of
-   d_h_conv2d_halo[n,o,h-p+1,w-q+2]*w[o,c,p,q] */
-static void kernel_d_x(const float *restrict w, const float *restrict d_h_conv2d_halo,
+   d_h_relu_d_h_conv2d_halo[n,o,h-p+1,w-q+2]*w[o,c,p,q] */
+static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d_h_conv2d_halo,
     float *restrict d_x, int threads)
 {
     const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
@@ -220,13 +221,13 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_conv2d
             for (int64_t q = 0; q < 3; ++q) {
                 for (int64_t o = 0; o < 3; ++o) {
                     const float w_0 = w[3 * p + q + 18 * o];
-                    const f32x8 d_h_conv2d_halo_1 = load_f32x8(d_h_conv2d_halo + 10 * h - 10 * p - q + 80 * o + 12);
+                    const f32x8 d_h_relu_d_h_conv2d_halo_1 = load_f32x8(d_h_relu_d_h_conv2d_halo + 10 * h - 10 * p - q + 80 * o + 12);
                     const float w_2 = w[3 * p + q + 18 * o + 9];
-                    const f32x8 d_h_conv2d_halo_3 = load_f32x8(d_h_conv2d_halo + 10 * h - 10 * p - q + 80 * o + 252);
-                    sum_0_0_0 += d_h_conv2d_halo_1 * w_0;
-                    sum_0_1_0 += d_h_conv2d_halo_1 * w_2;
-                    sum_1_0_0 += d_h_conv2d_halo_3 * w_0;
-                    sum_1_1_0 += d_h_conv2d_halo_3 * w_2;
+                    const f32x8 d_h_relu_d_h_conv2d_halo_3 = load_f32x8(d_h_relu_d_h_conv2d_halo + 10 * h - 10 * p - q + 80 * o + 252);
+                    sum_0_0_0 += d_h_relu_d_h_conv2d_halo_1 * w_0;
+                    sum_0_1_0 += d_h_relu_d_h_conv2d_halo_1 * w_2;
+                    sum_1_0_0 += d_h_relu_d_h_conv2d_halo_3 * w_0;
+                    sum_1_1_0 += d_h_relu_d_h_conv2d_halo_3 * w_2;
                 }
             }
         }
@@ -241,9 +242,10 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_conv2d
 static void kernel_d_h_2(const float *h, const float *cotangent_loss, float *d_h, int threads)
 {
     const int team = (double)192 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR_SIMD
-    for (int64_t ijkl = 0; ijkl < 96; ++ijkl) {
-        d_h[ijkl] = cotangent_loss[0] * (h[ijkl] + h[ijkl]);
+    AUTODIFFC_PARALLEL_FOR
+    for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
+        const f32x8 h_0 = load_f32x8(h + ijkl);
+        store_f32x8(d_h + ijkl, cotangent_loss[0] * (h_0 + h_0));
     }
 }
 

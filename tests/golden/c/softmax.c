@@ -38,12 +38,17 @@ static void kernel_loss_cross_entropy_6(const float *x, const float *loss_cross_
     const int team = (double)80 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
-        AUTODIFFC_SIMD
-        for (int64_t j = 0; j < 10; ++j) {
-            const float loss_cross_entropy_5 = x[10 * i + j] - loss_cross_entropy_4[i];
-            const float loss_cross_entropy_6 = expf(loss_cross_entropy_5);
-            loss_cross_entropy_5_out[10 * i + j] = loss_cross_entropy_5;
-            loss_cross_entropy_6_out[10 * i + j] = loss_cross_entropy_6;
+        {
+            const f32x8 loss_cross_entropy_5 = load_f32x8(x + 10 * i) - splat_f32x8(loss_cross_entropy_4[i]);
+            const f32x8 loss_cross_entropy_6 = exp_f32x8(loss_cross_entropy_5);
+            store_f32x8(loss_cross_entropy_5_out + 10 * i, loss_cross_entropy_5);
+            store_f32x8(loss_cross_entropy_6_out + 10 * i, loss_cross_entropy_6);
+        }
+        {
+            const f32x8 loss_cross_entropy_5 = load_part_f32x8(x + 10 * i + 8, 2) - splat_f32x8(loss_cross_entropy_4[i]);
+            const f32x8 loss_cross_entropy_6 = exp_f32x8(loss_cross_entropy_5);
+            store_part_f32x8(loss_cross_entropy_5_out + 10 * i + 8, loss_cross_entropy_5, 2);
+            store_part_f32x8(loss_cross_entropy_6_out + 10 * i + 8, loss_cross_entropy_6, 2);
         }
     }
 }
@@ -153,9 +158,11 @@ static void kernel_y(const float *loss_cross_entropy_6, const float *softmax_7, 
     const int team = (double)40 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
-        AUTODIFFC_SIMD
-        for (int64_t j = 0; j < 10; ++j) {
-            y[10 * i + j] = loss_cross_entropy_6[10 * i + j] / softmax_7[i];
+        {
+            store_f32x8(y + 10 * i, load_f32x8(loss_cross_entropy_6 + 10 * i) / softmax_7[i]);
+        }
+        {
+            store_part_f32x8(y + 10 * i + 8, load_part_f32x8(loss_cross_entropy_6 + 10 * i + 8, 2) / softmax_7[i], 2);
         }
     }
 }
@@ -217,10 +224,9 @@ static void kernel_loss_cross_entropy_11_2(const float *restrict loss_cross_entr
 static void kernel_d_loss_cross_entropy_7(const float *loss_cross_entropy_7,
     float *d_loss_cross_entropy_7, int threads)
 {
-    const int team = (double)8 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR_SIMD
-    for (int64_t i = 0; i < 4; ++i) {
-        d_loss_cross_entropy_7[i] = 0.25f * (1.0f / loss_cross_entropy_7[i]);
+    (void)threads;
+    {
+        store_f32x4(d_loss_cross_entropy_7 + 0, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_7 + 0)));
     }
 }
 
@@ -231,9 +237,11 @@ static void kernel_add(const int32_t *labels, const float *loss_cross_entropy_6,
     const int team = (double)160 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
-        AUTODIFFC_SIMD
-        for (int64_t j = 0; j < 10; ++j) {
-            add[10 * i + j] = (((int32_t)(j) == labels[i]) ? (-0.25f) : 0.0f) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6[10 * i + j]);
+        {
+            store_f32x8(add + 10 * i, select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(-0.25f), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * load_f32x8(loss_cross_entropy_6 + 10 * i)));
+        }
+        {
+            store_part_f32x8(add + 10 * i + 8, select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(-0.25f), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * load_part_f32x8(loss_cross_entropy_6 + 10 * i + 8, 2)), 2);
         }
     }
 }
@@ -302,13 +310,13 @@ static void kernel_d_loss_cross_entropy_7_2(const float *d_loss_mean,
     const float *loss_cross_entropy_7, float *d_loss_cross_entropy_10_out,
     float *d_loss_cross_entropy_7_out, int threads)
 {
-    const int team = (double)12 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR_SIMD
-    for (int64_t i = 0; i < 4; ++i) {
-        const float d_loss_cross_entropy_10 = -d_loss_mean[0];
-        const float d_loss_cross_entropy_7 = d_loss_mean[0] * (1.0f / loss_cross_entropy_7[i]);
-        d_loss_cross_entropy_10_out[i] = d_loss_cross_entropy_10;
-        d_loss_cross_entropy_7_out[i] = d_loss_cross_entropy_7;
+    (void)threads;
+    {
+        const float d_loss_mean_0 = d_loss_mean[0];
+        const f32x4 d_loss_cross_entropy_10 = splat_f32x4(-d_loss_mean_0);
+        const f32x4 d_loss_cross_entropy_7 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_7 + 0));
+        store_f32x4(d_loss_cross_entropy_10_out + 0, d_loss_cross_entropy_10);
+        store_f32x4(d_loss_cross_entropy_7_out + 0, d_loss_cross_entropy_7);
     }
 }
 
@@ -323,9 +331,13 @@ static void kernel_add_2(const float *loss_cross_entropy_6, const float *softmax
     const int team = (double)360 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
-        AUTODIFFC_SIMD
-        for (int64_t j = 0; j < 10; ++j) {
-            add[10 * i + j] = (((cotangent_y[10 * i + j] * (1.0f / softmax_7[i])) + d_softmax_7[i]) * loss_cross_entropy_6[10 * i + j]) + ((((int32_t)(j) == labels[i]) ? d_loss_cross_entropy_10[i] : 0.0f) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6[10 * i + j]));
+        {
+            const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 10 * i);
+            store_f32x8(add + 10 * i, (((load_f32x8(cotangent_y + 10 * i) * (1.0f / softmax_7[i])) + d_softmax_7[i]) * loss_cross_entropy_6_0) + (select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_10[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6_0)));
+        }
+        {
+            const f32x8 loss_cross_entropy_6_0 = load_part_f32x8(loss_cross_entropy_6 + 10 * i + 8, 2);
+            store_part_f32x8(add + 10 * i + 8, (((load_part_f32x8(cotangent_y + 10 * i + 8, 2) * (1.0f / softmax_7[i])) + d_softmax_7[i]) * loss_cross_entropy_6_0) + (select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_10[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6_0)), 2);
         }
     }
 }
