@@ -40,6 +40,15 @@ def train_model(
         Path | None,
         typer.Option("--save", metavar="FILE", help="Write the weights (safetensors)."),
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            min=1,
+            metavar="N",
+            help="Samples in a step, where the model leaves that open (--set batch=1..128).",
+        ),
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option("--lr", min=0.0, help="Learning rate of the first epoch, falling to 0."),
@@ -80,6 +89,7 @@ def train_model(
         compiled,
         dataset,
         epochs=epochs,
+        batch=batch,
         schedule=schedule,
         seed=seed,
         progress=progress_for_terminal(),

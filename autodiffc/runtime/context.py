@@ -20,7 +20,7 @@ from autodiffc.runtime.arguments import Argument
 from autodiffc.runtime.named import NamedArrays
 from autodiffc.runtime.program import OK, Program, no_forward
 from autodiffc.runtime.request import Request, make_request, refuse_positional
-from autodiffc.runtime.signature import TensorSpec
+from autodiffc.runtime.signature import AxisSizes, TensorSpec
 from autodiffc.runtime.structs import ReadStruct, WriteStruct
 from autodiffc.runtime.variables import Variables, make_buffer, views
 from autodiffc.runtime.workspace import Workspace
@@ -82,6 +82,11 @@ class Context:
     def dims(self) -> Mapping[str, int | tuple[int, int]]:
         """Each dim's value, or its range where it is open."""
         return dict(self._program.signature.dims)
+
+    def axis_sizes(self, name: str, axis: int = 0) -> AxisSizes:
+        """The sizes that an axis of an input may have, and the model's own."""
+        signature = self._program.signature
+        return signature.axis_sizes(signature.inputs[name].shape[axis])
 
     @property
     def params(self) -> NamedArrays:

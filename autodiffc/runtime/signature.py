@@ -28,6 +28,13 @@ C_TYPES: Mapping[str, str] = {
 }
 
 
+class AxisSizes(NamedTuple):
+    """The sizes that an axis may have in a call; `usual` is the model's own, or the nearest."""
+
+    allowed: range
+    usual: int
+
+
 class TensorSpec(NamedTuple):
     """The shape and dtype of an input or output; None is an extent that each call chooses."""
 
@@ -116,11 +123,15 @@ class Slot:
 
 @dataclass(frozen=True)
 class OpenDim:
-    """A dim that each call chooses, within `low` and `high`, both included."""
+    """A dim that each call chooses, within `low` and `high`, both included.
+
+    `default` is the model's own size, which may lie outside.
+    """
 
     name: str
     low: int
     high: int
+    default: int
 
 
 @dataclass(frozen=True)
@@ -131,6 +142,7 @@ class Signature:
     prefix: str
     dtype: np.dtype[Any]
     dims: Mapping[str, int | tuple[int, int]]
+    dim_defaults: Mapping[str, int]  # of the open ones
     inputs: Mapping[str, Tensor]
     scalars: Mapping[str, float]
     scalar_limits: Mapping[str, float]  # the least value of each, -inf where there is none
@@ -148,10 +160,19 @@ class Signature:
     @property
     def open_dims(self) -> dict[str, OpenDim]:
         return {
-            name: OpenDim(name, *value)
+            name: OpenDim(name, *value, self.dim_defaults[name])
             for name, value in self.dims.items()
             if isinstance(value, tuple)
         }
+
+    def axis_sizes(self, extent: RuntimeExtent) -> AxisSizes:
+        """The sizes that `extent` may have."""
+        if isinstance(extent, int):
+            return AxisSizes(range(extent, extent + 1), extent)
+        dim = self.open_dims[extent.dim]
+        usual = min(max(dim.default, dim.low), dim.high)
+        least, most, size = (extent.value({dim.name: n}) for n in (dim.low, dim.high, usual))
+        return AxisSizes(range(least, most + 1, extent.coefficient), size)
 
     @property
     def has_variables(self) -> bool:
@@ -186,6 +207,7 @@ def _read(manifest: Mapping[str, Any]) -> Signature:
         prefix=manifest["prefix"],
         dtype=dtype,
         dims={name: _dim(entry) for name, entry in manifest["dims"].items()},
+        dim_defaults={n: int(d["default"]) for n, d in manifest["dims"].items() if d["open"]},
         inputs=_by_name([_tensor(entry, dtype) for entry in manifest["inputs"]]),
         scalars={s["name"]: float(s["default"]) for s in manifest["scalars"]},
         scalar_limits={s["name"]: _limit(s.get("low")) for s in manifest["scalars"]},

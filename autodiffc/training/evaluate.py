@@ -35,7 +35,7 @@ class Evaluation:
     output: str | None = None
 
     def accuracy(self, model: Trainable) -> float:
-        """The last batch is filled up with repeated samples where the model wants a full one."""
+        """The last batch is filled up with repeated samples where it is too small for the model."""
         right = 0
         for start in range(0, len(self.feed), self.batch):
             wanted = np.arange(start, min(start + self.batch, len(self.feed)))
@@ -48,9 +48,7 @@ class Evaluation:
         self._classes(model, np.arange(min(self.batch, len(self.feed))))
 
     def _classes(self, model: Trainable, wanted: NDArray[np.intp]) -> NDArray[Any]:
-        padded = wanted
-        if self.feed.fixed_batch is not None:
-            padded = np.resize(wanted, self.feed.fixed_batch)
+        padded = np.resize(wanted, self.feed.enough_for(len(wanted)))
         outputs = model.predict(**{self.feed.features_name: self.feed.features[padded]})
         name = self._output_name(outputs, len(padded))
         return _decide(name, outputs[name])[: len(wanted)]

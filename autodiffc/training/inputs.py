@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from autodiffc.data import Dataset
 from autodiffc.errors import DataError
-from autodiffc.training.protocol import InputSpec
+from autodiffc.training.protocol import InputSpec, Trainable
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,20 @@ class Feed:
     labels_name: str
     features: NDArray[Any]
     labels: NDArray[Any]
-    fixed_batch: int | None  # None: the batch dim is open
+    sizes: range  # that a batch may have
+    usual: int  # the model's own
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def enough_for(self, samples: int) -> int:
+        """The least size of a batch that holds this many."""
+        return self.sizes[max(0, -((self.sizes.start - samples) // self.sizes.step))]
+
+    def at_most(self, samples: int) -> int | None:
+        """The greatest size of a batch that this many fill, None where there is none."""
+        last = min((samples - self.sizes.start) // self.sizes.step, len(self.sizes) - 1)
+        return self.sizes[last] if last >= 0 else None
 
     def batch(self, indices: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """The arguments of `step` for these samples."""
@@ -43,8 +53,9 @@ class Feed:
         }
 
 
-def feed(inputs: Mapping[str, InputSpec], dataset: Dataset) -> Feed:
+def feed(model: Trainable, dataset: Dataset) -> Feed:
     """Matches the data set's arrays to the model's inputs, in the dtypes the model wants."""
+    inputs = model.inputs
     features_name, labels_name = _match_names(inputs)
     features_shape, features_dtype = inputs[features_name]
     labels_shape, labels_dtype = inputs[labels_name]
@@ -55,7 +66,7 @@ def feed(inputs: Mapping[str, InputSpec], dataset: Dataset) -> Feed:
         labels_name,
         _features(features_name, features_shape, np.dtype(features_dtype), dataset),
         dataset.labels.astype(labels_dtype).reshape(-1, *labels_shape[1:]),
-        features_shape[0],
+        *model.axis_sizes(features_name),
     )
 
 

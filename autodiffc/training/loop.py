@@ -21,8 +21,6 @@ from autodiffc.training.inputs import Feed, feed
 from autodiffc.training.protocol import Progress, Silent, Trainable, TrainingPlan
 from autodiffc.training.schedule import Schedule
 
-DEFAULT_BATCH = 64  # where the model leaves its batch dim open
-
 
 def fit(
     compiled: Trainable,
@@ -39,23 +37,24 @@ def fit(
 ) -> History:
     """Trains `compiled` on `dataset` and says how each epoch went.
 
-    `batch` may be left out where the model's batch dim is fixed; then samples that fill no whole
-    batch are left out of the epoch (`History.dropped`, and told to `progress`). With an open batch
-    dim the last batch is smaller. `schedule` gives each epoch's learning rate, through
+    `batch` defaults to the size of the model's batch dim; where that is open, to its default
+    within the range. With an open batch dim the last batch is smaller; samples that fill no batch
+    of a size that the model takes are left out of the epoch (`History.dropped`, and told to
+    `progress`). `schedule` gives each epoch's learning rate, through
     `set(lr=…)`; without one the model's own rate stays. `holdout` is the share (float) or number
     (integer) of samples kept for accuracy, stratified by class; 0 trains on everything. `output`
     names the output with the class scores. `initialize=False` goes on from the present weights.
     """
     _check_epochs(epochs)
     training, held_out = dataset.split(holdout, seed) if holdout else (dataset, None)
-    samples = feed(compiled.inputs, training)
+    samples = feed(compiled, training)
     size = _batch_size(samples, batch)
     plan = _plan(dataset.name, epochs, size, samples, held_out)
     if initialize:
         compiled.init(seed=seed)
     evaluation = None
     if held_out is not None:
-        evaluation = Evaluation(feed(compiled.inputs, held_out), size, output)
+        evaluation = Evaluation(feed(compiled, held_out), size, output)
         evaluation.check(compiled)
     run = _Run(compiled, samples, plan, schedule, seed, progress or Silent(), evaluation)
     return run.all_epochs()
@@ -117,7 +116,8 @@ class _Run:
 def _plan(
     name: str, epochs: int, batch: int, samples: Feed, held_out: Dataset | None
 ) -> TrainingPlan:
-    dropped = 0 if samples.fixed_batch is None else len(samples) % batch
+    rest = len(samples) % batch
+    dropped = 0 if rest in samples.sizes else rest
     return TrainingPlan(
         dataset=name,
         epochs=epochs,
@@ -130,21 +130,28 @@ def _plan(
 
 
 def _batch_size(samples: Feed, wanted: int | None) -> int:
-    fixed = samples.fixed_batch
-    if wanted is not None and (wanted < 1 or fixed not in (None, wanted)):
+    sizes = samples.sizes
+    if wanted is not None and wanted not in sizes:
         raise ArgumentError(
             "this batch size cannot be trained with",
             found=f"batch={wanted}",
-            expected="1 or more" if fixed is None else f"{fixed}, as the model was compiled",
+            expected=f"{_described(sizes)}, as the model was compiled",
         )
-    size = wanted or fixed or min(DEFAULT_BATCH, len(samples))
-    if size > len(samples):
+    size = samples.at_most(min(samples.usual, len(samples))) if wanted is None else wanted
+    if size is None or size > len(samples):
         raise DataError(
             "too few samples for one batch",
             found=f"{len(samples)} samples to train with",
-            expected=f"at least the batch of {size}",
+            expected=f"at least the batch of {size or sizes.start}",
         )
     return size
+
+
+def _described(sizes: range) -> str:
+    """ "64", "1 to 128", "2 to 8 in steps of 2"."""
+    if len(sizes) == 1:
+        return str(sizes.start)
+    return f"{sizes.start} to {sizes[-1]}" + (f" in steps of {sizes.step}" * (sizes.step > 1))
 
 
 def _check_epochs(epochs: int) -> None:

@@ -26,6 +26,10 @@ class Trainable(Protocol):
         """Each input's shape and dtype, under its name, in order of creation."""
         ...
 
+    def axis_sizes(self, name: str, axis: int = 0) -> tuple[range, int]:
+        """The sizes that an axis of an input may have, and the model's own among them."""
+        ...
+
     def init(self, *, seed: int) -> object:
         """Sets parameters, states and optimizer to their start."""
         ...

@@ -12,12 +12,14 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from autodiffc.cli.app import app
+from autodiffc.runtime import Compiled
 
 QUIZ = """
 import autodiffc as ad
@@ -382,6 +384,31 @@ def test_train_prints_how_well_the_model_does(logistic: Path) -> None:
     assert weights.exists()
     assert "weights saved" in result.stderr
     assert "epoch" not in result.stderr  # progress belongs to terminals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [
+        (["--set", "batch=1..16"], 16),  # the default of 32, within the range
+        (["--set", "batch=100..128"], 100),
+        (["--set", "batch=1..128"], 32),
+        (["--set", "batch=1..128", "--batch", "50"], 50),
+    ],
+)
+def test_train_with_an_open_batch(
+    logistic: Path, arguments: list[str], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    step = Compiled.step
+
+    def watched(self: Compiled, **arrays: Any) -> float:
+        seen.append(len(arrays["labels"]))
+        return step(self, **arrays)
+
+    monkeypatch.setattr(Compiled, "step", watched)
+    result = run("train", logistic, "--data", "breast_cancer", "--epochs", "1", *arguments)
+    assert result.exit_code == 0, result.output
+    assert max(seen) == size
 
 
 def test_a_model_without_an_optimizer_cannot_be_trained(quiz: Path) -> None:

@@ -29,12 +29,21 @@ class SoftmaxRegression:
             "x": ((batch, *sample), "float32"),
             "y": ((batch,), "int32"),
         }
+        self.open_sizes = (range(1, 2**31), 64)
         self.rate = 0.1
         self.rates: list[float] = []
         self.seen: list[np.ndarray[Any, Any]] = []
         self.sizes: list[int] = []
         self.predicted: list[int] = []
         self.seeds: list[int] = []
+
+    def axis_sizes(self, name: str, axis: int = 0) -> tuple[range, int]:
+        assert (name, axis) == (next(n for n, t in self.inputs.items() if len(t[0]) > 1), 0)
+        return (
+            self.open_sizes
+            if self.batch is None
+            else (range(self.batch, self.batch + 1), self.batch)
+        )
 
     def init(self, *, seed: int) -> None:
         self.seeds.append(seed)
@@ -73,7 +82,7 @@ class SoftmaxRegression:
         assert array.dtype == dtype
         assert array.flags.c_contiguous
         assert array.shape[1:] == sample
-        assert self.batch in (None, len(array))
+        assert len(array) in (self.open_sizes[0] if self.batch is None else (self.batch,))
 
 
 class Watching(Silent):
@@ -167,6 +176,43 @@ def test_an_open_batch_trains_the_smaller_last_one_too() -> None:
     assert history.dropped == 0
     for epoch in (0, 4):
         assert sorted(np.concatenate(model.seen[epoch : epoch + 4])) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "usual", "wanted", "trained", "predicted"),
+    [
+        (range(1, 5), 4, None, [4, 4, 4, 3], 4),  # the default of the dim, within its range
+        (range(1, 9), 8, 5, [5, 5, 5], 5),
+        (range(4, 9), 4, None, [4, 4, 4], 4),  # 3 samples are no batch
+        (range(2, 99, 2), 64, None, [14], 6),  # 15 samples, an even size
+        (range(4, 40, 4), 8, None, [8], 8),
+    ],
+)
+def test_open_batches_have_sizes_that_the_model_takes(
+    allowed: range, usual: int, wanted: int | None, trained: list[int], predicted: int
+) -> None:
+    model = small(None)
+    model.open_sizes = (allowed, usual)
+    history = fit(model, numbered(20), epochs=1, batch=wanted, holdout=0.25)
+    assert model.sizes == trained
+    assert history.dropped == 15 - sum(trained)
+    assert max(model.predicted) == predicted
+    assert all(size in allowed for size in model.predicted)
+
+
+def test_a_batch_outside_the_range_is_refused() -> None:
+    for allowed, batch, expected in (
+        (range(4, 9), 9, "4 to 8"),
+        (range(2, 9, 2), 3, "2 to 8 in steps of 2"),
+        (range(4, 5), 3, "4"),
+    ):
+        model = small(None)
+        model.open_sizes = (allowed, allowed[0])
+        with pytest.raises(ArgumentError, match=rf"expected: {expected}, as the model was"):
+            fit(model, numbered(20), batch=batch)
+    model.open_sizes = (range(100, 129), 100)
+    with pytest.raises(DataError, match="expected: at least the batch of 100"):
+        fit(model, numbered(20))
 
 
 def test_each_epoch_has_an_order_of_its_own_and_the_seed_repeats_it() -> None:
