@@ -14,6 +14,7 @@ from typing import Any
 from autodiffc.graph.extents import Extent, ExtentLike, product
 from autodiffc.graph.node import Node
 from autodiffc.schedule.arena import ALIGNMENT
+from autodiffc.schedule.kernels import storage
 from autodiffc.schedule.plan import ITEM_BYTES, Plan
 from autodiffc.schedule.program import OUTPUT, Program, key, split_key
 
@@ -101,7 +102,7 @@ class Layout:
             "abi_version": ABI_VERSION,
             "alignment": ALIGNMENT,
             "dims": self._dims(),
-            "inputs": [_input(n) for n in program.inputs],
+            "inputs": [_input(n, _index_limits(n, plans)) for n in program.inputs],
             "scalars": [_scalar(n) for n in program.scalars],
             "outputs": [self._output(name, plans) for name in self.outputs],
             "params": [self._leaf(n, self.param_offsets) for n in program.params],
@@ -173,13 +174,28 @@ def _scalar(node: Node) -> dict[str, Any]:
     return {"name": node.name, "default": node.attrs["runtime"], "low": node.attrs["low"]}
 
 
-def _input(node: Node) -> dict[str, Any]:
+def _index_limits(leaf: Node, plans: Mapping[str, Plan]) -> tuple[ExtentLike, ...]:
+    """The extents of the axes in which the elements of an input are indices, as they are."""
+    groups = [c.group for plan in plans.values() for c in plan.calls if c.group is not None]
+    checks = [n for g in groups if g.kind == "check" for n in g.nodes]
+    found = (n.attrs["extent"] for n in checks if _reads(n, leaf))
+    return tuple(dict.fromkeys(found))
+
+
+def _reads(check: Node, leaf: Node) -> bool:
+    """By name: passes renew nodes, and no two inputs share one."""
+    source = storage(check)
+    return source.op == "input" and source.name == leaf.name
+
+
+def _input(node: Node, limits: Sequence[ExtentLike]) -> dict[str, Any]:
     return {
         "name": node.name,
         "shape": shape_data(node.shape),
         "dtype": node.dtype,
         "low": node.attrs.get("low"),
         "high": node.attrs.get("high"),
+        "index_below": shape_data(limits),
     }
 
 

@@ -22,7 +22,8 @@ from autodiffc.runtime.arguments import Argument, make_argument
 from autodiffc.runtime.signature import Signature, Tensor, read_signature
 from autodiffc.runtime.structs import ReadStruct, WriteStruct
 
-OK, E_INDEX, E_WORKSPACE, E_NO_FORWARD, E_NULL, E_DIM = range(6)
+# the status codes that a caller can cause; docs/c-abi.md has all of them
+OK, E_INDEX, E_NO_FORWARD, E_DIM = 0, 1, 3, 5
 
 
 class Program:
@@ -89,40 +90,57 @@ class Program:
             ) from None
 
     def _index_error(self, inputs: ReadStruct) -> IndexRangeError:
-        """Names the first integer outside its input's range, if the range is declared."""
+        """Names the first integer outside its input's range, if that is known.
+
+        It is not where the model computes its indices from the input.
+        """
         integers = {n: t for n, t in self.signature.inputs.items() if t.dtype.kind in "iu"}
         given = {n: np.asarray(v) for n, v in inputs.values.items() if n in integers}
         for name, values in given.items():
-            position = _first_outside(values, integers[name])
+            low, high = self._range(integers[name], inputs.dims)
+            position = _first_outside(values, low, high)
             if position is not None:
                 where = f"[{', '.join(map(str, position))}]" if position else ""
                 return IndexRangeError(
                     f"input {name!r} holds an index out of range",
                     found=f"{name}{where} = {values[position]}",
-                    expected=_range_text(integers[name]),
+                    expected=_range_text(name, low, high),
                 )
         return IndexRangeError(
             f"{self.signature.name}: an integer used as an index is out of range",
             found="; ".join(f"{n} from {v.min()} to {v.max()}" for n, v in given.items() if v.size)
             or None,
+            expected="indices of at least 0 and below the extent of the axis that they pick from",
+        )
+
+    def _range(self, tensor: Tensor, dims: Mapping[str, int]) -> Range:
+        """What is declared, and what the model's own use as an index allows."""
+        extents = [e if isinstance(e, int) else e.value(dims) for e in tensor.index_below]
+        lows = [tensor.low, 0 if extents else None]
+        return (
+            max((low for low in lows if low is not None), default=None),
+            min((high for high in [tensor.high, *extents] if high is not None), default=None),
         )
 
 
-def _first_outside(values: Any, tensor: Tensor) -> tuple[int, ...] | None:
+Range = tuple[float | None, float | None]  # None: no limit
+
+
+def _first_outside(values: Any, low: float | None, high: float | None) -> tuple[int, ...] | None:
     outside = np.zeros(values.shape, bool)
-    if tensor.low is not None:
-        outside |= values < tensor.low
-    if tensor.high is not None:
-        outside |= values >= tensor.high
+    if low is not None:
+        outside |= values < low
+    if high is not None:
+        outside |= values >= high
     if not outside.any():
         return None
     return tuple(int(k) for k in np.unravel_index(np.argmax(outside), outside.shape))
 
 
-def _range_text(tensor: Tensor) -> str:
-    low = "" if tensor.low is None else f"{int(tensor.low)} <= "
-    high = "" if tensor.high is None else f" < {int(tensor.high)}"
-    return f"{low}{tensor.name}{high}"
+def _range_text(name: str, low: float | None, high: float | None) -> str:
+    least = "" if low is None else f"{int(low)} <= "
+    most = "" if high is None else f" < {int(high)}"
+    return f"{least}{name}{most}"
 
 
 def no_forward(name: str) -> StateError:

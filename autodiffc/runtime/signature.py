@@ -70,7 +70,11 @@ RuntimeExtent = int | OpenExtent
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input, output or gradient. `low` and `high` (exclusive) are an input's valid range."""
+    """An input, output or gradient.
+
+    `low` and `high` (exclusive) are an input's range as the model declares it; where its elements
+    are used as indices, they lie in [0, extent) for each extent of `index_below`.
+    """
 
     name: str
     shape: tuple[RuntimeExtent, ...]
@@ -78,6 +82,7 @@ class Tensor:
     low: float | None = None
     high: float | None = None
     needs: tuple[str, ...] = ()
+    index_below: tuple[RuntimeExtent, ...] = ()
 
     @property
     def c_type(self) -> str:
@@ -244,6 +249,7 @@ def _tensor(entry: Mapping[str, Any], dtype: np.dtype[Any]) -> Tensor:
         entry.get("low"),
         entry.get("high"),
         tuple(entry.get("needs", ())),
+        tuple(_extent(e) for e in entry.get("index_below", ())),
     )
 
 

@@ -387,7 +387,24 @@ def test_indices_out_of_an_undeclared_range(handwritten_logistic: Handwritten) -
     model = handwritten_logistic.compiled(inputs=inputs).init()
     wrong = np.array([0, 1, 7, 0], np.int32)
     assert refused(IndexRangeError, lambda: model.forward(x=X, labels=wrong)) == (
-        "logistic: an integer used as an index is out of range\n  found:    labels from 0 to 7"
+        "logistic: an integer used as an index is out of range\n  found:    labels from 0 to 7\n"
+        "  expected: indices of at least 0 and below the extent of the axis that they pick from"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "high"), [([2], 2), ([4, 3, 5], 3), ([{**BATCH, "constant": -1}], 3)]
+)
+def test_indices_have_the_range_of_the_axes_that_they_pick_from(
+    handwritten_logistic: Handwritten, limits: list[Any], high: int
+) -> None:
+    inputs = [{**LOGISTIC_INPUTS[0]}, {**LOGISTIC_INPUTS[1], "index_below": limits}]
+    del inputs[1]["low"], inputs[1]["high"]
+    model = handwritten_logistic.compiled(inputs=inputs).init()
+    wrong = np.array([0, 1, 7, 0], np.int32)
+    assert refused(IndexRangeError, lambda: model.forward(x=X, labels=wrong)) == (
+        "input 'labels' holds an index out of range\n"
+        f"  found:    labels[2] = 7\n  expected: 0 <= labels < {high}"
     )
 
 
