@@ -14,6 +14,7 @@ import autodiffc as ad
 from autodiffc.build import build_library, find_toolchain
 from autodiffc.emit.module import Emitted
 from autodiffc.lower import lower
+from autodiffc.schedule.kernels import MATH_FUNCTIONS
 from autodiffc.targets import get_target
 from tests.gates.models import lenet5, mlp, quiz, run, write
 
@@ -75,13 +76,14 @@ def test_the_header_stands_alone(tmp_path: Path, variant: str) -> None:
     run(*find_toolchain().command, *STRICT, "use.c", cwd=tmp_path)
 
 
-def built(variant: str) -> str:
+def built(variant: str, openmp: bool = True) -> str:
     emitted = VARIANTS[variant]
     library = build_library(
         emitted.name,
         emitted.sources,
         toolchain=find_toolchain(),
         target=get_target("native"),
+        openmp=openmp,
     )
     return str(library.path)
 
@@ -104,7 +106,27 @@ def test_nothing_but_libm_and_openmp_is_needed(variant: str) -> None:
     assert not {s for s in symbols if s.startswith("Py")}
 
 
+@pytest.mark.parametrize("openmp", [True, False], ids=["openmp", "serial"])
+@pytest.mark.parametrize("variant", ["lenet5", "quiz", "gathers"])
+def test_no_other_library_is_linked(variant: str, openmp: bool) -> None:
+    """libc comes with any C program; the OpenMP runtime only where the build has OpenMP."""
+    listed = run("readelf", "-d", built(variant, openmp))
+    needed = {name.partition(".so")[0] for name in re.findall(r"NEEDED.*\[(.*)\]", listed)}
+    assert "libm" in needed
+    assert needed <= {"libc", "libm", *(["libgomp", "libomp", "libpthread"] if openmp else [])}
+    assert "RPATH" not in listed
+    assert "RUNPATH" not in listed
+
+
 @pytest.mark.parametrize("variant", ["lenet5", "mlp_open", "gathers"])
+def test_float32_calls_the_functions_of_float(variant: str) -> None:
+    listed = run("nm", "-D", "--undefined-only", built(variant)).splitlines()
+    symbols = {line.split()[-1].partition("@")[0] for line in listed}
+    assert symbols & {f"{name}f" for name in MATH_FUNCTIONS} or variant == "gathers"
+    assert not symbols & set(MATH_FUNCTIONS)
+
+
+@pytest.mark.parametrize("variant", ["lenet5", "mlp_open", "gathers", "lenet5_plain"])
 def test_float32_stays_float32(variant: str) -> None:
     """No conversion between float and double outside of the gate, which compares the work."""
     text = run("objdump", "-d", "--no-show-raw-insn", built(variant))
