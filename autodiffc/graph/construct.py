@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from autodiffc.errors import ArgumentTypeError, DtypeError, ShapeError
+from autodiffc.errors import ArgumentTypeError, DtypeError, IndexRangeError, ShapeError
 from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Row, prune_operands
-from autodiffc.graph.extents import Extent, ExtentLike, difference, product, shape_text
+from autodiffc.graph.extents import Extent, ExtentLike, defaults, difference, product, shape_text
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
@@ -116,9 +116,25 @@ def check_index(x: Node, extent: ExtentLike) -> Node:
         )
     if x.op == "check_index" and x.attrs["extent"] == extent:
         return x
+    if x.op == "constant":
+        _check_known_positions(x.attrs["value"], extent)
     return Node(
         "check_index", (x,), x.type, attrs={"extent": extent}, label=_label.get(), loc=here()
     )
+
+
+def _check_known_positions(positions: np.ndarray, extent: ExtentLike) -> None:
+    """Refuses what is out of range at once, where the elements are known; dims by default."""
+    wrong = np.argwhere((positions < 0) | (positions >= defaults(extent)))
+    if len(wrong):
+        at = tuple(int(k) for k in wrong[0])
+        place = f" at {list(at)}" if at else ""
+        raise IndexRangeError(
+            "a constant index is out of range",
+            found=f"{positions[at]}{place}",
+            expected=f"0 <= index < {extent}",
+            loc=here(),
+        )
 
 
 # --- Elementwise and views ---

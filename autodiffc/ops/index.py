@@ -14,13 +14,22 @@ import numpy as np
 from autodiffc.errors import ArgumentError, ShapeError
 from autodiffc.graph.affine import identity
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect, Row
-from autodiffc.graph.construct import as_extent, check_index, compute, normalize_axis, same_extent
+from autodiffc.graph.construct import (
+    as_extent,
+    broadcast_rows,
+    broadcast_shapes,
+    check_index,
+    compute,
+    normalize_axis,
+    same_extent,
+)
 from autodiffc.graph.expression import Expression, as_node
 from autodiffc.graph.extents import Extent, ExtentLike, defaults, shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg, Cast, Const, Index, Scalar, Size, cast_to, coerced_call
 from autodiffc.ops.apply import dtype_name
+from autodiffc.ops.positions import positions
 from autodiffc.ops.registry import integers, operation, sample, tensor
 from autodiffc.ops.view import reshape
 
@@ -61,13 +70,16 @@ def _take(x: np.ndarray, indices: Any, axis: int | None = None) -> np.ndarray:
         sample(tensor(2, 4), integers(2, 3, low=0, high=4), axis=1),
         sample(tensor(2, 3), integers(4, low=0, high=6)),
         sample(tensor(4, 3), integers(low=0, high=4), axis=0),
+        sample(tensor(4, 3), [0, -1, 2], axis=0),
+        sample(tensor(4, 3), np.array([[-4, 3]]), axis=0),
+        sample(tensor(4, 3), -2, axis=1),
     ],
 )
 def take(x: Any, indices: Any, axis: int | None = None) -> Expression:
     """The elements, or the slices along an axis, at the positions `indices`."""
     node = as_node(x) if axis is not None else reshape(x, -1).node
     along = normalize_axis(0 if axis is None else axis, len(node.shape))
-    ids = check_index(as_node(indices, "indices"), node.shape[along])
+    ids = positions(indices, node.shape[along], "take")
     shape = (*node.shape[:along], *ids.shape, *node.shape[along + 1 :])
     rows = identity(len(shape))
     width = len(ids.shape)
@@ -146,11 +158,32 @@ def _check_gather(x: Node, ids: Node, along: int) -> None:
 
 @operation(
     reference=np.take_along_axis,
-    samples=[sample(tensor(4, 3), integers(4, 2, low=0, high=3, dtype="int64"), -1)],
+    samples=[
+        sample(tensor(4, 3), integers(4, 2, low=0, high=3, dtype="int64"), -1),
+        sample(tensor(4, 5), np.array([[0], [1], [-1], [0]]), axis=0),
+        sample(tensor(1, 5), integers(3, 2, low=0, high=5, dtype="int64"), axis=1),
+        sample(tensor(2, 1, 4), integers(1, 3, 2, low=0, high=4, dtype="int64")),
+    ],
 )
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Expression:
-    """NumPy's name for `gather`."""
-    return gather(x, indices, axis)
+    """The elements of slices along an axis at positions of their own; other axes broadcast."""
+    node = as_node(x)
+    along = normalize_axis(axis, len(node.shape))
+    ids = positions(indices, node.shape[along], "take_along_axis")
+    if len(ids.shape) != len(node.shape):
+        raise ShapeError(
+            "take_along_axis needs indices with as many axes as x",
+            found=f"indices {shape_text(ids.shape)}, x {shape_text(node.shape)}",
+            expected=f"{len(node.shape)} axes",
+            help="ad.take(x, indices, axis) selects whole slices",
+            loc=here(),
+        )
+    others = tuple(1 if k == along else extent for k, extent in enumerate(node.shape))
+    shape = broadcast_shapes(others, ids.shape)
+    rows: list[Row] = list(broadcast_rows(node.shape, shape))
+    rows[along] = Indirect(1, broadcast_rows(ids.shape, shape))
+    formula = Comprehension(Domain(shape), identity(len(shape)), (Access(0, tuple(rows)),), Arg(0))
+    return Expression(compute([node, ids], [formula], shape, label="take_along_axis"))
 
 
 def _arange(*bounds: Any, dtype: Any = None) -> np.ndarray:

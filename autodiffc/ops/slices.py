@@ -23,9 +23,7 @@ from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect, Row
 from autodiffc.graph.construct import (
     broadcast_shapes,
-    check_index,
     compute,
-    constant_node,
     normalize_axis,
 )
 from autodiffc.graph.expression import OPERATORS, Expression, as_node
@@ -34,6 +32,7 @@ from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg
 from autodiffc.ops.apply import at_least
+from autodiffc.ops.positions import positions
 from autodiffc.ops.registry import integers, operation, sample, tensor
 
 
@@ -136,9 +135,9 @@ def _token(x: Node, axis: int, item: Any) -> Token:
     if isinstance(item, slice):
         return _cut(item, extent)
     if isinstance(item, Expression):
-        return check_index(item.node, extent)
+        return positions(item, extent, "a subscript")
     if isinstance(item, list | np.ndarray):
-        return check_index(_positions(x, axis, np.asarray(item)), extent)
+        return _positions(x, axis, np.asarray(item))
     return Point(_position(item, x, axis))
 
 
@@ -165,19 +164,14 @@ def _positions(x: Node, axis: int, listed: np.ndarray) -> Node:
     extent = x.shape[axis]
     if listed.dtype == bool and listed.shape == (extent,):
         listed = np.flatnonzero(listed)
-    if listed.size == 0:
-        listed = listed.astype(np.int64)
-    if listed.dtype.kind not in "iu" or (not isinstance(extent, int) and (listed < 0).any()):
+    if listed.size and listed.dtype.kind not in "iu":
         raise ArgumentTypeError(
             f"a list in brackets holds positions on axis {axis}",
             found=f"{listed.dtype} of shape {listed.shape}",
             expected=f"integers from 0, or {extent} truth values",
             loc=here(),
         )
-    for item in listed.ravel().tolist():
-        _position(item, x, axis)
-    start = np.where(listed < 0, defaults(extent), 0)
-    return constant_node((listed + start).astype(np.int64), "int64")
+    return positions(listed, extent, "a list in brackets")
 
 
 def _cut(item: slice, extent: ExtentLike) -> Cut:

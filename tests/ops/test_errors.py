@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import autodiffc as ad
 from autodiffc.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -121,6 +122,17 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: x(dim("n", 4))[5], IndexRangeError, "out of range"),
     (lambda: x(dim("n", 4))[:5], IndexRangeError, "must lie within"),
     (lambda: op("take", x(3), x(2)), DtypeError, "index must be an integer"),
+    (lambda: op("take", x(4), [0, 4]), IndexRangeError, r"(?s)out of range.*4 at \[1\].*index < 4"),
+    (lambda: op("take", x(4), [0, -5]), IndexRangeError, r"(?s)out of range.*-4 <= position < 4"),
+    (lambda: op("take", x(dim("n", 4)), [0, -1]), IndexRangeError, "(?s)from the end.*-1 for n"),
+    (lambda: op("gather", x(3, 2), np.array([[0, 3]])), IndexRangeError, r"3 at \[0, 1\]"),
+    (lambda: op("gather", x(3, 2), np.array([[-1]])), IndexRangeError, "(?s)-1.*0 <= index < 3"),
+    (lambda: op("one_hot", np.array([0, 4]), 3), IndexRangeError, "index < 3"),
+    (lambda: op("embedding", [7], x(3, 2)), IndexRangeError, "index < 3"),
+    (lambda: op("cross_entropy", x(2, 3), np.array([0, 3])), IndexRangeError, "index < 3"),
+    (lambda: x(3)[ad.constant([0, 3])], IndexRangeError, "index < 3"),
+    (lambda: op("take_along_axis", x(4, 5), [0]), ShapeError, "as many axes"),
+    (lambda: op("take_along_axis", x(4, 5), [[0, 1]], 0), ShapeError, "do not broadcast"),
     (lambda: op("gather", x(3, 2), x(4, 3, **IDS)), ShapeError, "index of gather"),
     (lambda: op("embedding", x(2, **IDS), x(3)), ShapeError, "matrix"),
     (lambda: op("one_hot", x(2), 3), DtypeError, "index must be an integer"),
