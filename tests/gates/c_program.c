@@ -126,6 +126,9 @@ static void check_outputs_left_out(void)
     CHECK(lenet5_predict(&unlabelled, params, state, &only, &little) == LENET5_OK);
     CHECK(memcmp(logits, expected, sizeof logits) == 0);
     CHECK(lenet5_predict(&inputs, params, state, NULL, &little) == LENET5_OK);
+    /* ... and by their gradients, which forward prepares and step computes. */
+    CHECK(lenet5_forward(&unlabelled, params, state, &only, &workspace) == LENET5_E_NULL);
+    CHECK(lenet5_step(&unlabelled, params, state, &only, &workspace) == LENET5_E_NULL);
     free(little.memory);
 }
 
