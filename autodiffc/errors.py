@@ -8,6 +8,7 @@ and from the built-in exception that fits, so that `except ValueError` keeps wor
 
 from __future__ import annotations
 
+import itertools
 import linecache
 from dataclasses import dataclass
 
@@ -26,12 +27,20 @@ class SourceLocation:
 
     def excerpt(self) -> str | None:
         """The source line with a caret under the expression, or None where it cannot be read."""
-        text = linecache.getline(self.file, self.line).rstrip("\n")
+        text = (linecache.getline(self.file, self.line) or self._undecodable()).rstrip("\n")
         if not text.strip():
             return None
         margin = f"{self.line:5d} | "
         width = max(1, min(self.end_column or len(text) + 1, len(text) + 1) - self.column)
         return f"{margin}{text}\n{' ' * (len(margin) - 2)}| {' ' * (self.column - 1)}{'^' * width}"
+
+    def _undecodable(self) -> str:
+        """The line in a file that is not in the encoding it says, with marks for what is wrong."""
+        try:
+            with open(self.file, encoding="utf-8", errors="replace") as file:
+                return next(itertools.islice(file, self.line - 1, None), "")
+        except OSError:
+            return ""
 
 
 class AutodiffcError(Exception):
@@ -191,6 +200,10 @@ class ToolchainError(BuildError):
 
 class CompilerFailed(BuildError):
     """The C compiler ran and failed; the message shows its command and output."""
+
+
+class CacheWarning(RuntimeWarning):
+    """The cache of compiled code cannot be written; a temporary folder serves."""
 
 
 class CacheError(BuildError, OSError):

@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autodiffc.errors import AutodiffcError, CacheError
+from autodiffc.errors import AutodiffcError, CacheError, CacheWarning
+from autodiffc.graph.location import here
 
 FORMAT_VERSION = 1  # part of every key and of the folder's name: raise it when the layout changes
 MANIFEST = "entry.json"
@@ -209,12 +210,13 @@ def _warn_unwritable(root: Path, reason: str) -> None:
     if root in _warned_roots:
         return
     _warned_roots.add(root)
-    warnings.warn(
+    text = (
         f"the cache of compiled code in {root} cannot be written ({reason}); models are compiled "
-        "anew in each process. Set AUTODIFFC_CACHE to a folder that can be written",
-        RuntimeWarning,
-        stacklevel=2,
+        "anew in each process. Set AUTODIFFC_CACHE to a folder that can be written"
     )
+    user = here()
+    file, line = (user.file, user.line) if user else (__file__, 1)
+    warnings.warn_explicit(text, CacheWarning, file, line)
 
 
 @functools.cache

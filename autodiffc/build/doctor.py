@@ -7,6 +7,7 @@ something will fail.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +22,7 @@ from autodiffc.build.toolchain import (
     python_headers,
     ziglang_command,
 )
-from autodiffc.errors import AutodiffcError
+from autodiffc.errors import AutodiffcError, CacheWarning
 from autodiffc.targets import cpu_description, native
 
 Status = Literal["ok", "warn", "missing"]
@@ -53,7 +54,9 @@ def diagnose(cc: str | None = None) -> list[Check]:
         ("cache", lambda: _check_cache(cache)),
         ("zig extra", lambda: _check_zig(compiler)),
     ]
-    return [_guarded(name, check) for name, check in checks]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)  # the check of the cache says it
+        return [_guarded(name, check) for name, check in checks]
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -66,9 +69,17 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 def _check_compiler(compiler: Compiler | None, failure: AutodiffcError | None) -> Check:
     if compiler is None:
-        detail = f"{failure.message} (found: {failure.found})" if failure else "none"
-        return Check("C compiler", "missing", detail, INSTALL_ADVICE)
+        return Check("C compiler", "missing", _reason(failure), INSTALL_ADVICE)
     return Check("C compiler", "ok", f"{' '.join(compiler.command)}: {compiler.version}")
+
+
+def _reason(failure: AutodiffcError | None) -> str:
+    """One line: a compiler that failed says more, its command first."""
+    if failure is None:
+        return "none"
+    first, *more = (" ".join(line.split()) for line in failure.message.splitlines())
+    found = more[0] if more else failure.found and f"found: {failure.found}"
+    return f"{first} ({found})" if found else first
 
 
 def _check_openmp(compiler: Compiler | None, cache: Cache) -> Check:

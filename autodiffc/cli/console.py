@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import ParamSpec
+from typing import ParamSpec, TextIO
 
 import typer
 
-from autodiffc.errors import AutodiffcError, GradientCheckError
+from autodiffc.errors import AutodiffcError, CacheWarning, GradientCheckError
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
@@ -30,13 +31,28 @@ def message(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line, as `warnings.showwarning`. Where one of ours arose is no line of the user's."""
+    place = "" if issubclass(category, CacheWarning) else f"{filename}:{lineno}: "
+    typer.echo(f"warning: {place}{message}", err=True)
+
+
 def guarded(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """The command with its errors shown as messages and turned into exit codes."""
 
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = show_warning
+                command(*args, **kwargs)
         except AutodiffcError as error:
             message(f"error: {error}")
             code = FAILED if isinstance(error, GradientCheckError) else MISUSED

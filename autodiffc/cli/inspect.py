@@ -21,6 +21,7 @@ from autodiffc.cli.options import (
 from autodiffc.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from autodiffc.dsl.model import Model
     from autodiffc.pipeline import BuildOptions
 
 Manifest = Mapping[str, Any]
@@ -66,13 +67,11 @@ def inspect_model(
     )
     models = load_models(model)
     options.check_for(models)
-    for name, each in models.items():
-        _show({**build(each, options, only_c=True).manifest, "flags": _flags(options)})
-        if graph is not None:
-            from autodiffc.cli.drawing import draw
-
-            path = graph if len(models) == 1 else graph.with_stem(f"{graph.stem}_{name}")
-            _write(path, draw(each.graph, path.suffix, name))
+    manifests = [build(each, options, only_c=True).manifest for each in models.values()]
+    if graph is not None:
+        _draw(models, graph)
+    for manifest in manifests:
+        _show({**manifest, "flags": _flags(options)})
 
 
 def _flags(options: BuildOptions) -> str:
@@ -98,7 +97,7 @@ def _show(manifest: Manifest) -> None:
         _section(title, ("name", "shape", "dtype"), map(_typed, manifest[rows]))
     for title in ("params", "states"):
         _section(title, ("name", "shape", "elements"), map(_sized, manifest[title]))
-    _section("kernels", ("name", "FLOPs", "formula"), _kernels(manifest.get("kernels", ())))
+    _section("kernels", ("name", "FLOPs", "formula"), _kernels(manifest["kernels"]))
 
 
 def _section(title: str, headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
@@ -117,12 +116,12 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "parameters", f"{parameters:,} in {len(manifest['params'])} tensors"
     if manifest.get("differentiate"):
         yield "gradient of", f"{manifest['differentiate']} by {', '.join(manifest['wrt'])}"
-    for entry, count in manifest.get("flops", {}).items():
-        yield f"FLOPs {entry}", f"{count:,}" if isinstance(count, int) else str(count)
+    for entry, count in manifest["flops"].items():
+        yield f"FLOPs {entry}", _count(count)
     for entry, count in manifest["arena_bytes"].items():
         yield f"arena {entry}", f"{count:,} bytes"
     yield "entries", ", ".join(manifest["entries"])
-    yield "target", str(manifest.get("target", "unknown"))
+    yield "target", manifest["target"]
     yield from _build_facts(manifest)
 
 
@@ -148,10 +147,15 @@ def _sized(entry: Mapping[str, Any]) -> tuple[str, str, str]:
 def _kernels(kernels: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
     """One row a formula; name and FLOPs stand at the first."""
     for kernel in kernels:
-        name, flops = kernel["name"], str(kernel["flops"])
+        name, flops = kernel["name"], _count(kernel["flops"])
         for formula in kernel["formulas"] or ("",):
             yield name, flops, formula
             name = flops = ""
+
+
+def _count(count: int | str) -> str:
+    """An expression where it depends on open dims."""
+    return f"{count:,}" if isinstance(count, int) else count
 
 
 def _shape(shape: Sequence[Any]) -> str:
@@ -179,6 +183,12 @@ def _check_graph(graph: Path, model: Path) -> None:
             found=str(graph),
             expected="a name ending in " + " or ".join(SUFFIXES),
         )
+    if not graph.parent.is_dir():
+        raise ArgumentError(
+            "the graph cannot be drawn there",
+            found=f"no folder {graph.parent}",
+            expected="--graph FILE in a folder that exists",
+        )
     if model.is_dir():
         raise ArgumentError(
             "a compiled folder does not hold the graph any more",
@@ -187,11 +197,22 @@ def _check_graph(graph: Path, model: Path) -> None:
         )
 
 
+def _draw(models: Mapping[str, Model], graph: Path) -> None:
+    """One file a model; several have the model's name in theirs."""
+    from autodiffc.cli.drawing import draw
+
+    for name, model in models.items():
+        path = graph if len(models) == 1 else graph.with_stem(f"{graph.stem}_{name}")
+        _write(path, draw(model.graph, path.suffix, name))
+
+
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ArgumentError(
-            "the graph's file cannot be written", found=f"{path}: {error.strerror}"
+            "the graph's file cannot be written",
+            found=f"{path}: {error.strerror}",
+            expected="a file that can be written",
         ) from error
     message(f"graph drawn into {path}")

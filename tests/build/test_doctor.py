@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "autodiffc[zig]" in checks["zig extra"].advice
 
 
+def test_a_compiler_that_fails_in_one_line(fake_compiler: Callable[[str], Path]) -> None:
+    command = str(fake_compiler("echo Written by Jim Meyering.; exit 1"))
+    check = by_name(command)["C compiler"]
+    assert check.status == "missing"
+    assert check.detail == (f"the C compiler failed (exit status 1) (command: {command} --version)")
+    missing = by_name("/no/such/compiler")["C compiler"].detail
+    assert missing.endswith("was not found (found: '/no/such/compiler')")
+    assert "--cc" in missing
+
+
 def test_openmp_installed_later_is_seen(
     tmp_path: Path, fake_compiler: Callable[[str], Path]
 ) -> None:
@@ -56,7 +67,8 @@ def test_openmp_installed_later_is_seen(
 def test_unwritable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AUTODIFFC_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.warns(RuntimeWarning):  # the OpenMP probe has nowhere to be kept
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the OpenMP probe has nowhere to be kept; once is enough
         check = by_name()["cache"]
     assert check.status == "warn"
     assert str(tmp_path / "file" / "cache") in check.detail

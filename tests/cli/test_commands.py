@@ -469,6 +469,26 @@ def test_inspect_refuses_what_it_cannot_draw(logistic: Path, tmp_path: Path) -> 
     assert "model file" in result.stderr
 
 
+def test_inspect_finds_out_first_where_the_graph_cannot_go(quiz: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.svg").mkdir()
+    for graph, message in (
+        (tmp_path / "nowhere" / "q.dot", "expected: --graph FILE in a folder that exists"),
+        (tmp_path / "folder.svg", "expected: a file that can be written"),
+    ):
+        result = run("inspect", quiz, "--graph", graph)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert message in result.stderr
+
+
+def test_inspect_counts_operations(quiz: Path, logistic: Path) -> None:
+    rows = dict(re.findall(r"^(FLOPs \w+) +(.*)$", run("inspect", quiz).stdout, re.MULTILINE))
+    assert rows.keys() == {"FLOPs predict", "FLOPs forward", "FLOPs backward"}
+    assert all(int(count.replace(",", "")) > 0 for count in rows.values())
+    opened = run("inspect", logistic, "--set", "batch=1..64").stdout
+    assert re.search(r"^FLOPs step +.*batch", opened, re.MULTILINE)
+
+
 def test_inspect_of_a_folder_that_holds_no_model(tmp_path: Path) -> None:
     result = run("inspect", tmp_path)
     assert result.exit_code == 2
@@ -483,6 +503,27 @@ def test_doctor_reports_every_part() -> None:
     for part in ("C compiler", "OpenMP", "processor", "cffi", "cache"):
         assert part in result.stdout
     assert result.exit_code == (1 if "missing" in result.stdout else 0)
+
+
+@pytest.mark.parametrize("command", ["compile", "inspect", "doctor"])
+def test_warnings_are_single_lines(command: str, quiz: Path, tmp_path: Path) -> None:
+    """The cache lies below a file, so that a temporary folder serves; `doctor` has a row for it."""
+    (tmp_path / "file").write_text("")
+    quiz.write_text("import warnings\nwarnings.warn('mind this')\n" + QUIZ)
+    cache = tmp_path / "file" / "cache"
+    arguments = [] if command == "doctor" else [quiz]
+    environment = {**os.environ, "AUTODIFFC_CACHE": str(cache)}
+    result = shell(command, *arguments, env=environment, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    expected = []
+    if command != "doctor":
+        expected = [
+            f"warning: {quiz}:2: mind this",
+            f"warning: the cache of compiled code in {cache} cannot be written",
+        ]
+    assert result.stderr.count("\n") == len(expected)
+    for line, start in zip(result.stderr.splitlines(), expected, strict=True):
+        assert line.startswith(start)
 
 
 def test_doctor_without_a_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> None:
