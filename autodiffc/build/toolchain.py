@@ -129,7 +129,7 @@ class Compiler:
 def find_compiler(cc: str | None = None) -> Compiler:
     """The first compiler that answers, in the order that the top of this file gives."""
     path = os.environ.get("PATH", os.defpath)
-    for origin, text in (("cc=", cc), ("CC", os.environ.get("CC"))):
+    for origin, text in (("cc= (or --cc)", cc), ("CC", os.environ.get("CC"))):
         if text and text.strip():
             return _query(_named_command(origin, text), path)
     for command in _candidates():

@@ -179,7 +179,9 @@ class Model:
             raise ModelError(
                 "an optimizer needs parameters to train",
                 found=f"wrt={list(self.wrt)}",
-                expected=f"one of the parameters {_listed(n.name for n in self.params)}",
+                expected=f"one of the parameters {_listed(n.name for n in self.params)}"
+                if self.params
+                else 'a parameter of the model, made with ad.param("weight", shape)',
                 loc=self.loc,
             )
         self._check_optimizer_names(trained)

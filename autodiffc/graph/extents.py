@@ -187,10 +187,19 @@ def _substitute_atom(atom: Atom, values: Mapping[str, int]) -> ExtentLike:
     return values[atom.name] if atom.name in values else Extent((((atom,), 1),))
 
 
+def _atom_text(atom: Atom, alone: bool) -> str:
+    """Parentheses where Python's reading needs them."""
+    if isinstance(atom, Dim):
+        return atom.name
+    several = len(atom.numerator.terms) > 1
+    quotient = f"({atom.numerator})" if several else str(atom.numerator)
+    quotient = f"{quotient} // {atom.divisor}"
+    return quotient if alone else f"({quotient})"
+
+
 def _term_text(monomial: Monomial, coefficient: int) -> str:
-    parts = [
-        a.name if isinstance(a, Dim) else f"(({a.numerator}) // {a.divisor})" for a in monomial
-    ]
+    alone = coefficient == 1 and len(monomial) == 1
+    parts = [_atom_text(a, alone) for a in monomial]
     if coefficient != 1 or not parts:
         parts.insert(0, str(coefficient))
     return "*".join(parts)

@@ -140,11 +140,17 @@ def _check_extent(node: Node, extent: ExtentLike) -> None:
             f"the dim {names} cannot stay open in {_title(node)}",
             found=f"the extent {extent}",
             expected="an extent of the form integer * dim + integer",
-            help=f"fix it, e.g. dims={{{names.split(', ')[0]!r}: 64}}",
+            help=_fix_it(extent),
             loc=node.loc,
         )
     if isinstance(extent, int) and extent < 0:
         raise _negative_extent(node)
+
+
+def _fix_it(extent: Extent) -> str:
+    """With the sizes that the model's author had in mind."""
+    sizes = ", ".join(f"{d.name!r}: {d.default}" for d in sorted(extent.dims()))
+    return f"fix it, e.g. dims={{{sizes}}}"
 
 
 def _negative_extent(node: Node, where: str = "") -> ShapeError:
@@ -170,7 +176,7 @@ def _check_windows(node: Node, piece: Comprehension) -> None:
                     f"the dim {names} cannot stay open: {_title(node)} runs a window over it",
                     found=f"the index {affine.text(piece.domain.names)} with extent {extent}",
                     expected="a fixed extent",
-                    help=f"fix it, e.g. dims={{{names!r}: 64}}",
+                    help=_fix_it(extent),
                     loc=node.loc,
                 )
             if extent == 0:
@@ -193,7 +199,7 @@ def _check_positions(node: Node, piece: Comprehension) -> None:
                 found=f"the index {piece.domain.names[k]} with extent {extent}, not the first "
                 "of those that are reduced",
                 expected="a fixed extent",
-                help=f"fix it, e.g. dims={{{names!r}: 64}}",
+                help=_fix_it(extent),
                 loc=node.loc,
             )
 

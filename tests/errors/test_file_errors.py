@@ -69,6 +69,15 @@ def test_a_file_that_exits(tmp_path: Path) -> None:
     check(tmp_path, source, ModelFileError, "raise SystemExit(0)", "SystemExit")
 
 
+def test_a_file_in_another_encoding_shows_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "latin.py"
+    path.write_bytes(b'import autodiffc as ad\ny = "caf\xe9"\n')
+    text = str(refusal(path, ModelFileError))
+    assert f"{path}:2:" in text
+    assert '    2 | y = "caf�"\n' in text
+    assert "can't decode byte 0xe9" in text
+
+
 def test_a_file_that_is_not_python(tmp_path: Path) -> None:
     path = write(tmp_path, "y = (1 + \nmodel = 3")
     text = str(refusal(path, ModelFileError))

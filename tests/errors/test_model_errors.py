@@ -268,6 +268,16 @@ def test_settings_of_an_optimizer_that_make_no_sense(tmp_path: Path) -> None:
     check(tmp_path, source, ArgumentError, "ad.SGD(lr=-1.0)", "lr must be at least 0")
 
 
+def test_an_optimizer_without_parameters(tmp_path: Path) -> None:
+    call = 'ad.Model("m", {"y": x}, "y", optimizer=ad.SGD(lr=0.1))'
+    source = f"""
+        x = ad.input("x")
+        model = {call}  # here
+    """
+    error = check(tmp_path, source, ModelError, call, "needs parameters to train")
+    assert error.expected == 'a parameter of the model, made with ad.param("weight", shape)'
+
+
 def test_nothing_to_differentiate_by(tmp_path: Path) -> None:
     call = 'ad.Model("m", {"y": ad.sum(ad.constant([1.0, 2.0]))}, differentiate="y")'
     source = f"""

@@ -57,3 +57,17 @@ def test_positions_do_not_need_the_extent_of_the_leading_dim() -> None:
     with pytest.raises(ShapeError, match="batch cannot stay open: y counts positions over it"):
         lower(turned, dims={"batch": (1, 9)})
     assert lower(turned, dims={"batch": 9}, verify=True).sources
+
+
+def test_the_advice_has_the_sizes_of_the_model() -> None:
+    """Windows of two over an axis of any extent, and one at every place of it."""
+    x = ad.input("x", (1, 1, BATCH, 4))
+    for pooled, found in (
+        (ad.max_pool2d(x, 2), "the extent batch // 2"),
+        (ad.max_pool2d(x, 2, stride=1, padding=1), "with extent batch + 1"),
+    ):
+        model = ad.Model("pooled", {"y": pooled})
+        with pytest.raises(ShapeError, match="the dim batch cannot stay open") as error:
+            lower(model, dims={"batch": (2, 9)})
+        assert error.value.help == "fix it, e.g. dims={'batch': 8}"
+        assert found in str(error.value.found)

@@ -130,3 +130,22 @@ def test_shapes() -> None:
 def test_division_by_what_is_not_positive_is_refused(divisor: int) -> None:
     with pytest.raises(ShapeError, match="positive integer"):
         N // divisor
+
+
+@pytest.mark.parametrize(
+    ("extent", "text"),
+    [
+        (N // 2, "n // 2"),
+        (N // 2 + 1, "n // 2 + 1"),
+        ((N - 3) // 2, "(n + 1) // 2 - 2"),
+        (2 * ((N + 1) // 2), "2*((n + 1) // 2)"),
+        (M * (N // 2), "m*(n // 2)"),
+        (3 * N // 2, "n // 2 + n"),
+        (3 * N // 4, "3*n // 4"),
+    ],
+)
+def test_quotients_are_written_as_python_reads_them(extent: Extent, text: str) -> None:
+    found = str(extent)
+    for n, m in ((5, 3), (8, 2), (1, 1)):
+        assert eval(found, {"n": n, "m": m}) == substitute(extent, {"n": n, "m": m})
+    assert sorted(found.replace("*", " * ").split()) == sorted(text.replace("*", " * ").split())
