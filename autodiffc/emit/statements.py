@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from autodiffc.emit.values import Text, ValueWriter, extent_text, int_text
+from autodiffc.emit.values import Text, ValueWriter, extent_text, int_text, pointer_text
 from autodiffc.emit.vectors import C_TYPES, vector_type
 from autodiffc.graph.scalars import Call, Const
 from autodiffc.loops.ir import (
@@ -130,7 +130,7 @@ class StatementWriter:
         index = int_text(stmt.index)
         value = self.values.write(stmt.value)
         if stmt.lanes > 1:
-            self._store_vector(stmt, index, value)
+            self._store_vector(stmt, value)
             return
         target = f"{stmt.buffer}[{index}]"
         first = Load(stmt.buffer, stmt.index)
@@ -143,9 +143,9 @@ class StatementWriter:
             return
         self.add(f"{target} = {value.text};")
 
-    def _store_vector(self, stmt: Store, index: str, value: Text) -> None:
+    def _store_vector(self, stmt: Store, value: Text) -> None:
         dtype = self.values.buffers[stmt.buffer]
-        kind, where = vector_type(dtype, stmt.lanes), f"{stmt.buffer} + {index}"
+        kind, where = vector_type(dtype, stmt.lanes), pointer_text(stmt.buffer, stmt.index)
         text = self.values.as_stored(value, dtype, stmt.lanes)
         if stmt.count is None:
             self.add(f"store_{kind}({where}, {text});")

@@ -61,6 +61,11 @@ def int_text(value: Int) -> str:
     return f"{name}({_linear_text(value.value)}, {value.divisor})"
 
 
+def pointer_text(buffer: str, index: Linear) -> str:
+    """The address of an element."""
+    return buffer if index == Linear(()) else f"{buffer} + {int_text(index)}"
+
+
 def _nested(function: str, items: tuple[Int, ...]) -> str:
     text = int_text(items[0])
     for item in items[1:]:
@@ -149,7 +154,7 @@ class ValueWriter:
         if load.stride == 0:
             return self.splat(Text(f"{load.buffer}[{int_text(load.index)}]", dtype), lanes)
         kind = self.kind(dtype, lanes)
-        where = f"{load.buffer} + {int_text(load.index)}"
+        where = pointer_text(load.buffer, load.index)
         text = f"load_{kind}({where})"
         if load.count is not None:
             text = f"load_part_{kind}({where}, {int_text(load.count)})"
@@ -279,7 +284,8 @@ class ValueWriter:
         if dtype != "bool":
             return _bare(self.splat(value, lanes).text)
         mask = Text(self.splat(value, lanes).text, self.mask, lanes)
-        return f"narrow_{kind}({_bare(self._convert(mask, 'int32').text)} & 1)"
+        text = self._convert(mask, "int32").text
+        return f"narrow_{kind}({text if text.isidentifier() else f'({text})'} & 1)"
 
 
 def helper_text(name: str, dtype: str, lanes: int) -> tuple[str, ValueWriter]:

@@ -53,7 +53,7 @@ FUNCTION_CALLS: dict[str, tuple[str, ...]] = {
     "round": ("abs", "with_sign"),
     "floor": ("round",),
     "ceil": ("round", "with_sign"),
-    "trunc": ("round", "with_sign"),
+    "trunc": ("abs", "round", "with_sign"),
 }
 
 

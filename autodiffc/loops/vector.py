@@ -38,7 +38,7 @@ from autodiffc.schedule.nest import Address, Nest
 from autodiffc.schedule.vectors import has_math, lanes_for
 from autodiffc.targets import Target
 
-SHORT = 4  # a loop this short is left to plain code, unless libm would have to be called in it
+SHORT = 4  # a loop this short is left to plain code, unless libm would be called in it
 Result = tuple[str, str, str | None]
 
 
@@ -48,9 +48,9 @@ def vector_lanes(nest: Nest, floats: str, target: Target) -> int:
     if not order or not is_contiguous(nest, order[-1]) or nest.out.strides[order[-1]] != 1:
         return 0
     extent = nest.extents[order[-1]]
-    if isinstance(extent, int) and extent < SHORT:
-        slow = extent > 1 and any(has_math(body) for body in nest.bodies)
-        return lanes_for(extent, floats, target) if slow else 0
+    short = isinstance(extent, int) and extent < SHORT
+    if short and not any(has_math(body) for body in nest.bodies):
+        return 0
     return lanes_for(extent, floats, target)
 
 

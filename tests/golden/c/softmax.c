@@ -80,7 +80,7 @@ static void kernel_loss_cross_entropy_11(const float *restrict loss_cross_entrop
     f32x8 sum_2_0 = {0};
     f32x8 sum_3_0 = {0};
     {
-        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 0);
+        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6);
         const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
         const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
         const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
@@ -111,7 +111,7 @@ static void kernel_loss(const float *restrict loss_cross_entropy_11, float *rest
 {
     (void)threads;
     f32x4 sum_0 = {0};
-    const f32x4 loss_cross_entropy_11_0 = load_f32x4(loss_cross_entropy_11 + 0);
+    const f32x4 loss_cross_entropy_11_0 = load_f32x4(loss_cross_entropy_11);
     sum_0 += loss_cross_entropy_11_0;
     loss[0] = lane_sum_f32x4(sum_0) * 0.25f;
 }
@@ -126,7 +126,7 @@ static void kernel_softmax_7(const float *restrict loss_cross_entropy_6, float *
     f32x8 sum_2_0 = {0};
     f32x8 sum_3_0 = {0};
     {
-        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 0);
+        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6);
         const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
         const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
         const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
@@ -177,7 +177,7 @@ static void kernel_loss_cross_entropy_7(const float *restrict loss_cross_entropy
     f32x8 sum_2_0 = {0};
     f32x8 sum_3_0 = {0};
     {
-        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 0);
+        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6);
         const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
         const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
         const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
@@ -226,7 +226,7 @@ static void kernel_d_loss_cross_entropy_7(const float *loss_cross_entropy_7,
 {
     (void)threads;
     {
-        store_f32x4(d_loss_cross_entropy_7 + 0, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_7 + 0)));
+        store_f32x4(d_loss_cross_entropy_7, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_7)));
     }
 }
 
@@ -257,8 +257,8 @@ static void kernel_d_softmax_7(const float *restrict softmax_7, const float *res
     f32x8 sum_3_0 = {0};
     {
         const float softmax_7_0 = softmax_7[0];
-        const f32x8 cotangent_y_1 = load_f32x8(cotangent_y + 0);
-        const f32x8 y_2 = load_f32x8(y + 0);
+        const f32x8 cotangent_y_1 = load_f32x8(cotangent_y);
+        const f32x8 y_2 = load_f32x8(y);
         const float softmax_7_3 = softmax_7[1];
         const f32x8 cotangent_y_4 = load_f32x8(cotangent_y + 10);
         const f32x8 y_5 = load_f32x8(y + 10);
@@ -314,9 +314,9 @@ static void kernel_d_loss_cross_entropy_7_2(const float *d_loss_mean,
     {
         const float d_loss_mean_0 = d_loss_mean[0];
         const f32x4 d_loss_cross_entropy_10 = splat_f32x4(-d_loss_mean_0);
-        const f32x4 d_loss_cross_entropy_7 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_7 + 0));
-        store_f32x4(d_loss_cross_entropy_10_out + 0, d_loss_cross_entropy_10);
-        store_f32x4(d_loss_cross_entropy_7_out + 0, d_loss_cross_entropy_7);
+        const f32x4 d_loss_cross_entropy_7 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_7));
+        store_f32x4(d_loss_cross_entropy_10_out, d_loss_cross_entropy_10);
+        store_f32x4(d_loss_cross_entropy_7_out, d_loss_cross_entropy_7);
     }
 }
 
