@@ -277,7 +277,7 @@ def _all() -> Iterator[Workload]:
         yield Workload(f"matmul-{size}", title, "float32", {"any": 1.8}, _matmul(size))
     title = "MLP 784-128-10, batch 1, value and gradients"
     aims = {"CasADi": 3.0}
-    yield Workload("small_mlp", title, "float64", aims, _small_mlp, (1,), tolerance=1e-9)
+    yield Workload("small_mlp", title, "float64", aims, _small_mlp, tolerance=1e-9)
     title = "quiz at 1,000,000 points, value and partials"
     aims = {"JAX": 1.0, "CasADi": 5.0}
     enter = _quiz_map("float64", 1_000_000)

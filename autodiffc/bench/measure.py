@@ -74,12 +74,17 @@ class EntryResult:
 
 @dataclass(frozen=True)
 class Result:
-    """`peak` in operations, `bandwidth` in bytes a second, by kind of memory."""
+    """`peak` in operations, `bandwidth` in bytes a second, by kind of memory.
+
+    `processor_share` is the processor time of all threads over the time that went by: with one
+    thread, less than 1 where others wanted the processor too.
+    """
 
     manifest: dict[str, Any]
     options: BuildOptions
     threads: int
     rounds: int
+    processor_share: float
     peak: Samples
     bandwidth: dict[str, Samples]
     entries: tuple[EntryResult, ...]
@@ -115,8 +120,8 @@ def measure(
         cc=options.cc,
     )
     run = _Run(machine, plain, timed, entries)
-    _take_rounds(run, rounds, progress)
-    return run.result(options)
+    share = _take_rounds(run, rounds, progress)
+    return run.result(options, share)
 
 
 class _Entry:
@@ -192,7 +197,7 @@ class _Run:
             entry.sample()
             self.multiply_adds.append(self.machine.multiply_add())
 
-    def result(self, options: BuildOptions) -> Result:
+    def result(self, options: BuildOptions, processor_share: float) -> Result:
         """What the samples say, in seconds."""
         tick = self.machine.clock.seconds_per_tick
         read = {
@@ -204,6 +209,7 @@ class _Run:
             options=options,
             threads=self.machine.threads,
             rounds=len(self.entries[0].whole),
+            processor_share=processor_share,
             peak=Samples.of([self.machine.flops / (t * tick) for t in self.multiply_adds]),
             bandwidth=read,
             entries=tuple(self._entry(run, tick) for run in self.entries),
@@ -240,9 +246,9 @@ def _seconds(ticks: Sequence[float], tick: float) -> Samples:
     return Samples.of([t * tick for t in ticks])
 
 
-def _take_rounds(run: _Run, wanted: int | None, progress: Progress | None) -> None:
-    """Rounds as many as wanted, or as fit the budget."""
-    start, taken = time.perf_counter(), 0
+def _take_rounds(run: _Run, wanted: int | None, progress: Progress | None) -> float:
+    """Rounds as many as wanted, or as fit the budget; the processor's share of the time."""
+    start, used, taken = time.perf_counter(), time.process_time(), 0
     limit = wanted or MOST_ROUNDS
     while taken < limit:
         run.round()
@@ -252,6 +258,7 @@ def _take_rounds(run: _Run, wanted: int | None, progress: Progress | None) -> No
         late = time.perf_counter() - start > BUDGET_SECONDS
         if wanted is None and taken >= LEAST_ROUNDS and late:
             break
+    return (time.process_time() - used) / (time.perf_counter() - start)
 
 
 # --- Counts with open dims ---

@@ -16,6 +16,7 @@ from autodiffc.build import find_toolchain
 from autodiffc.targets import cpu_description, get_target
 from autodiffc.version import __version__
 
+CALM = 0.95  # the least share of a processor with which medians are to be trusted
 FORMAT = 1  # raise it when the meaning of a key changes
 HEADINGS = ("kernel", "calls", "time", "±", "of all", "GFLOP/s", "of peak", "GB/s", "of DRAM")
 Row = tuple[str, ...]
@@ -36,6 +37,7 @@ def plain_result(result: Result) -> dict[str, Any]:
         "dims": {n: d.get("value", d.get("high")) for n, d in result.manifest["dims"].items()},
         "threads": result.threads,
         "rounds": result.rounds,
+        "processor_share": result.processor_share,
         "peak_flops_per_second": result.peak.plain(),
         "bytes_per_second": {name: s.plain() for name, s in result.bandwidth.items()},
         "entries": {e.entry: _entry(result, e) for e in result.entries},
@@ -101,6 +103,13 @@ def machine_rows(result: Result) -> Iterator[Row]:
     yield f"multiply-add {dtype}", f"{peak.median / 1e9:.1f} GFLOP/s", f"± {peak.spread:.0%}"
     for name, samples in result.bandwidth.items():
         yield f"read {name}", f"{samples.median / 1e9:.1f} GB/s", f"± {samples.spread:.0%}"
+    busy = "others wanted the processor, too" if is_disturbed(result) else ""
+    yield "processor time", f"{result.processor_share:.0%} of the time", busy
+
+
+def is_disturbed(result: Result) -> bool:
+    """Whether one thread did not have a processor for itself; of several, waiting is no sign."""
+    return result.threads == 1 and result.processor_share < CALM
 
 
 def entry_rows(result: Result, entry: EntryResult) -> Iterator[Row]:

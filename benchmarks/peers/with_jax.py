@@ -74,9 +74,8 @@ def _step(
 
 def _layer(x: Any, layer: Layer, params: Iterator[Any], last: bool) -> Any:
     if isinstance(layer, Pool):
-        window, stride = [layer.kernel] * 2, [layer.stride] * 2
-        around = (lambda pair: (1, *pair, 1)) if last else (lambda pair: (1, 1, *pair))
-        return lax.reduce_window(x, -jnp.inf, lax.max, around(window), around(stride), "VALID")
+        window, stride = (_around(size, last) for size in (layer.kernel, layer.stride))
+        return lax.reduce_window(x, -jnp.inf, lax.max, window, stride, "VALID")
     weight, bias = next(params), next(params)
     if isinstance(layer, Conv):
         padding = [(layer.padding, layer.padding)] * 2
@@ -88,6 +87,11 @@ def _layer(x: Any, layer: Layer, params: Iterator[Any], last: bool) -> Any:
         x = x.transpose(0, 3, 1, 2)  # the weights expect channels first
     x = x.reshape(x.shape[0], -1) @ weight.T + bias
     return jax.nn.relu(x) if layer.relu else x
+
+
+def _around(size: int, last: bool) -> tuple[int, ...]:
+    """A square window within the four axes."""
+    return (1, size, size, 1) if last else (1, 1, size, size)
 
 
 def _turned(weight: np.ndarray, last: bool) -> np.ndarray:

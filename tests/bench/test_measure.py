@@ -100,7 +100,7 @@ def test_the_plain_data_has_everything(found: Result) -> None:
     plain = plain_result(found)
     assert set(plain) == {
         *("format", "autodiffc", "date", "machine", "model", "dtype", "dims", "threads", "rounds"),
-        *("peak_flops_per_second", "bytes_per_second", "entries"),
+        *("processor_share", "peak_flops_per_second", "bytes_per_second", "entries"),
     }
     assert plain["dims"] == {"batch": 32}
     assert set(plain["bytes_per_second"]) == {"L1", "L2", "DRAM"}
@@ -122,7 +122,7 @@ def _check_work(plain: dict[str, Any]) -> None:
 
 
 def test_the_tables_have_a_row_for_each_kernel(found: Result) -> None:
-    assert len(list(machine_rows(found))) == 6
+    assert len(list(machine_rows(found))) == 7
     for entry in found.entries:
         rows = list(entry_rows(found, entry))
         assert {len(row) for row in rows} == {len(HEADINGS)}
