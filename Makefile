@@ -29,6 +29,7 @@ test: $(VENV)/.stamp-test ## run all tests (TEST_ARGS="-k name" for some of them
 
 bench: $(BENCH_VENV)/.stamp ## time everything beside PyTorch, JAX, NumPy, CasADi (BENCH_ARGS="lenet5-*")
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+	$(if $(BENCH_ARGS),,$(BENCH_VENV)/bin/python -m benchmarks.kernels)
 
 lint: $(VENV)/.stamp-lint ## check style, format and types
 	$(BIN)/ruff check .
