@@ -35,7 +35,7 @@ def linear(
     weight: Expression | None = None,
 ) -> Expression:
     """`x @ weight.T + bias` over the last axis, with `weight` of shape (out, in)."""
-    _check_rank(x, "linear", 1)
+    _check_rank(x, "linear")
     _check_count(out_features, "out_features")
     features: ExtentLike = x.shape[-1]
     layer = _layer_name(name, "linear")
@@ -112,10 +112,10 @@ def _conv_parameters(
     weight: Expression | None,
 ) -> tuple[Expression, Expression | None]:
     """The weight, of shape (out, in / groups, *kernel), and the bias of a convolution."""
-    _check_rank(x, kind, spatial + 2)
+    _check_rank(x, kind, spatial)
     _check_count(out_channels, "out_channels")
     _check_count(groups, "groups")
-    channels: ExtentLike = x.shape[1]
+    channels: ExtentLike = x.shape[-1 - spatial]
     per_group = channels // groups
     if per_group * groups != channels or out_channels % groups:
         raise ShapeError(
@@ -200,16 +200,18 @@ def _check_count(value: Any, what: str) -> None:
         )
 
 
-def _check_rank(x: object, kind: str, least: int) -> None:
+def _check_rank(x: object, kind: str, spatial: int = 0) -> None:
+    """A convolution takes a batch or one example, a linear layer any tensor of features."""
     if not isinstance(x, Expression):
         raise ArgumentTypeError(
             f"{kind} takes an expression", found=repr(x), expected="e.g. ad.input(...)", loc=here()
         )
-    if x.ndim < least or (least > 1 and x.ndim != least):
-        axes = {1: "features", 3: "(batch, channels, width)", 4: "(batch, channels, height, width)"}
+    ranks = (spatial + 1, spatial + 2) if spatial else range(1, x.ndim + 1)
+    if x.ndim not in ranks:
+        axes = ", ".join(("depth", "height", "width")[3 - spatial :])
         raise ShapeError(
             f"{kind} does not take a tensor of {x.ndim} axes",
             found=shape_text(x.shape),
-            expected=axes.get(least, "(batch, channels, depth, height, width)"),
+            expected=f"(batch, channels, {axes})" if spatial else "features",
             loc=here(),
         )

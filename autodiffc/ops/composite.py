@@ -5,17 +5,20 @@ nor cancels, and whose derivative by the ordinary rules does not either: logarit
 taken relative to the maximum, which is a constant to differentiation.
 
 Losses give one value for each example (`reduction="none"`) unless asked for the mean or the sum.
-The axis of classes is PyTorch's: 1 for a batch (N, C, …), 0 for a single example (C).
+The axis of classes is PyTorch's: 1 for a batch (N, C, …), 0 for a single example (C). A label of
+`ignore_index` counts for nothing; where the labels' declared range excludes it, as -100 usually
+is, nothing is computed for it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from autodiffc.errors import DtypeError, ShapeError
-from autodiffc.graph.construct import normalize_axis
+from autodiffc.errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
+from autodiffc.graph.construct import constant_node, normalize_axis, reshape
 from autodiffc.graph.construct import stop_gradient as stopped
 from autodiffc.graph.expression import Expression, as_node
 from autodiffc.graph.extents import shape_text
@@ -26,7 +29,7 @@ from autodiffc.ops import loss_references as references
 from autodiffc.ops import reduce
 from autodiffc.ops.apply import apply, as_real, choice, floating
 from autodiffc.ops.elementwise import exp, log, log1p, maximum, square, where
-from autodiffc.ops.index import picked
+from autodiffc.ops.index import picked, take
 from autodiffc.ops.registry import integers, operation, sample, tensor
 
 
@@ -72,6 +75,8 @@ def log_softmax(x: Any, axis: int = -1) -> Expression:
 
 # --- Classification ---
 
+_IGNORED = -100  # PyTorch's default of `ignore_index`
+
 
 @operation(
     reference=references.cross_entropy,
@@ -85,34 +90,169 @@ def log_softmax(x: Any, axis: int = -1) -> Expression:
         sample(tensor(4, 3, low=800.0, high=900.0), integers(4, low=0, high=3)),
         sample(tensor(4, 3), integers(4, low=0, high=3), label_smoothing=0.1),
         sample(tensor(4, 3), tensor(4, 3, low=0.0, high=1.0), label_smoothing=0.2),
+        sample(tensor(4, 3), np.array([2, -100, 0, 1]), reduction="mean"),
+        sample(tensor(4, 3), integers(4, low=0, high=3), "mean", ignore_index=1),
+        sample(tensor(2, 3, 2), integers(2, 2, low=0, high=3), weight=tensor(3, low=0.5)),
+        sample(
+            tensor(6, 3),
+            integers(6, low=0, high=3),
+            reduction="mean",
+            label_smoothing=0.3,
+            weight=tensor(3, low=0.5),
+            ignore_index=0,
+        ),
+        sample(
+            tensor(2, 3, 2),
+            tensor(2, 3, 2, low=0.0, high=1.0),
+            reduction="mean",
+            label_smoothing=0.3,
+            weight=tensor(3, low=0.5),
+        ),
     ],
 )
 def cross_entropy(
-    logits: Any, target: Any, reduction: str = "none", label_smoothing: float = 0.0
+    logits: Any,
+    target: Any,
+    reduction: str = "none",
+    label_smoothing: float = 0.0,
+    weight: Any = None,
+    ignore_index: int = _IGNORED,
 ) -> Expression:
-    """-log(softmax(logits)) at the label; or its sum weighted by given probabilities."""
+    """-log(softmax(logits)) at the label; or its sum weighted by given probabilities.
+
+    `weight` has a number for each class; a mean divides by the weights of the labels, as PyTorch.
+    """
     x, t = floating(as_node(logits, "logits"), "cross_entropy"), as_node(target, "target")
     along = _class_axis("cross_entropy", x, t)
+    smoothing = _share_of_one(label_smoothing, "label_smoothing")
+    weights = _class_weights("cross_entropy", weight, x, along)
     if is_integer(t.dtype):
-        loss = _label_loss(x, t, along, label_smoothing)
-    else:
-        wanted = Expression(floating(t, "a target of probabilities"))
-        logp = log_softmax(x, along)
-        loss = -reduce.sum(wanted * logp, along)
-        if label_smoothing:
-            uniform = -reduce.mean(logp, along)
-            loss = (1.0 - label_smoothing) * loss + label_smoothing * uniform
+        labels = _Labels.of(t, ignore_index, weights)
+        loss = _label_loss(x, labels, along, smoothing, weights)
+        return labels.reduced(loss, reduction)
+    _refuse_ignoring(ignore_index)
+    logp = log_softmax(x, along)
+    if weights is not None:
+        logp = _along(weights, logp, along) * logp
+    loss = -reduce.sum(Expression(floating(t, "a target of probabilities")) * logp, along)
+    if smoothing:
+        loss = (1.0 - smoothing) * loss - smoothing * reduce.mean(logp, along)
     return _reduced(loss, reduction)
 
 
-def _label_loss(x: Node, labels: Node, axis: int, smoothing: float) -> Expression:
-    """log(Σ exp z) - z[label] for z relative to the maximum."""
+def _label_loss(
+    x: Node, labels: _Labels, axis: int, smoothing: float, weights: Node | None
+) -> Expression:
+    """log(Σ exp z) - z[label] for z relative to the maximum, times the label's weight."""
     shifted = Expression(x) - reduce.shift(x, (axis,))
     total = log(reduce.sum(exp(shifted), axis))
-    loss = total - picked(shifted.node, labels, axis)
+    loss = total - picked(shifted.node, labels.node, axis)
+    if weights is not None:
+        loss = labels.weight * loss
     if not smoothing:
         return loss
-    return (1.0 - smoothing) * loss + smoothing * (total - reduce.mean(shifted, axis))
+    if weights is None:
+        uniform = total - reduce.mean(shifted, axis)
+    else:
+        uniform = -reduce.mean(_along(weights, x, axis) * log_softmax(x, axis), axis)
+    return (1.0 - smoothing) * loss + smoothing * uniform
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labels that can all be picked by: ignored ones, where `kept` does not hold, are 0 instead.
+
+    `weight` is that of each label's class. Both are None where they would be 1 everywhere.
+    """
+
+    node: Node
+    kept: Expression | None
+    weight: Expression | None
+
+    @staticmethod
+    def of(target: Node, ignored: int, weights: Node | None) -> _Labels:
+        node, kept = _without(target, ignored)
+        weight = None if weights is None else Expression(take(weights, node, axis=0).node)
+        return _Labels(node, kept, weight)
+
+    def reduced(self, loss: Expression, reduction: str) -> Expression:
+        """A mean divides by the weights of the labels that count."""
+        if self.kept is not None:
+            loss = where(self.kept, loss, 0.0)
+        if reduction != "mean" or (self.kept is None and self.weight is None):
+            return _reduced(loss, reduction)
+        share = 1.0 if self.weight is None else self.weight
+        if self.kept is not None:
+            share = where(self.kept, share, 0.0)
+        return reduce.sum(loss) / reduce.sum(share)
+
+
+def _without(target: Node, ignored: int) -> tuple[Node, Expression | None]:
+    """The labels with 0 in place of `ignored`, and where they are not, if they ever are."""
+    if isinstance(ignored, bool) or not isinstance(ignored, int | np.integer):
+        raise ArgumentTypeError(
+            "ignore_index must be an integer", found=repr(ignored), expected="-100", loc=here()
+        )
+    if not _may_hold(target, int(ignored)):
+        return target, None
+    if target.op == "constant":
+        labels = target.attrs["value"]
+        kept = Expression(constant_node(labels != ignored, "bool"))
+        return constant_node(np.where(labels == ignored, 0, labels), target.dtype), kept
+    counted: Expression = Expression(target) != int(ignored)
+    return where(counted, Expression(target), 0).node, counted
+
+
+def _may_hold(labels: Node, value: int) -> bool:
+    """Whether an element may be `value`, by what is known of the labels."""
+    limits = np.iinfo(labels.dtype)
+    if labels.op == "constant":
+        return bool((labels.attrs["value"] == value).any())
+    low, high = labels.attrs.get("low"), labels.attrs.get("high")
+    above = value >= (limits.min if low is None else low)
+    return bool(above and value < (limits.max + 1 if high is None else high))
+
+
+def _class_weights(what: str, weight: Any, x: Node, axis: int) -> Node | None:
+    """A number for each class, of the logits' kind."""
+    if weight is None:
+        return None
+    node = as_real(as_node(weight, "weight"))
+    if node.shape != (x.shape[axis],):
+        raise ShapeError(
+            f"the weight of {what} needs a number for each class",
+            found=shape_text(node.shape),
+            expected=shape_text((x.shape[axis],)),
+            loc=here(),
+        )
+    return node
+
+
+def _along(weights: Node, like: Expression | Node, axis: int) -> Expression:
+    """A vector laid along one axis, so that it broadcasts against `like`."""
+    behind = len(like.shape) - axis - 1
+    return Expression(reshape(weights, (*weights.shape, *[1] * behind)))
+
+
+def _share_of_one(value: Any, what: str) -> float:
+    """A number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ArgumentTypeError(
+            f"{what} must be a number", found=repr(value), expected="from 0 to 1", loc=here()
+        )
+    if not 0.0 <= value <= 1.0:
+        raise ArgumentError(f"{what} is out of range", found=value, expected="0 to 1", loc=here())
+    return float(value)
+
+
+def _refuse_ignoring(ignore_index: int) -> None:
+    if ignore_index != _IGNORED:
+        raise ArgumentError(
+            "ignore_index says which label to ignore, but the target holds probabilities",
+            found=f"{ignore_index=}",
+            expected="integer labels, or no ignore_index",
+            loc=here(),
+        )
 
 
 def _class_axis(what: str, x: Node, target: Node) -> int:
@@ -145,17 +285,29 @@ def _class_axis(what: str, x: Node, target: Node) -> int:
     samples=[
         sample(tensor(4, 3), integers(4, low=0, high=3)),
         sample(tensor(2, 3, 2), integers(2, 2, low=0, high=3), reduction="mean"),
+        sample(tensor(4, 3), integers(4, low=0, high=3), "mean", weight=tensor(3, low=0.5)),
+        sample(tensor(3, 4), integers(3, low=0, high=4), "sum", ignore_index=2),
+        sample(tensor(3), np.array(-7), ignore_index=-7),
     ],
 )
-def nll_loss(log_probabilities: Any, target: Any, reduction: str = "none") -> Expression:
-    """The negative log probability at the label."""
+def nll_loss(
+    log_probabilities: Any,
+    target: Any,
+    reduction: str = "none",
+    weight: Any = None,
+    ignore_index: int = _IGNORED,
+) -> Expression:
+    """The negative log probability at the label, times the weight of its class."""
     x = floating(as_node(log_probabilities), "nll_loss")
     t = as_node(target, "target")
     if not is_integer(t.dtype):
         raise DtypeError(
             "nll_loss takes integer labels", found=str(t.type), expected="int32", loc=here()
         )
-    return _reduced(-picked(x, t, _class_axis("nll_loss", x, t)), reduction)
+    along = _class_axis("nll_loss", x, t)
+    labels = _Labels.of(t, ignore_index, _class_weights("nll_loss", weight, x, along))
+    loss = -picked(x, labels.node, along)
+    return labels.reduced(loss if weight is None else labels.weight * loss, reduction)
 
 
 @operation(
@@ -165,10 +317,11 @@ def nll_loss(log_probabilities: Any, target: Any, reduction: str = "none") -> Ex
         sample(tensor(4, low=-900.0, high=900.0), tensor(4, low=0.0, high=1.0), reduction="mean"),
         sample(tensor(4, 2), tensor(4, 2, low=0.0, high=1.0), pos_weight=tensor(2, low=0.5)),
         sample(tensor(4), tensor(4, dtype="bool")),
+        sample(tensor(4, 2), tensor(4, 2, low=0.0, high=1.0), "mean", weight=tensor(4, 1)),
     ],
 )
 def bce_with_logits(
-    logits: Any, target: Any, reduction: str = "none", pos_weight: Any = None
+    logits: Any, target: Any, reduction: str = "none", pos_weight: Any = None, weight: Any = None
 ) -> Expression:
     """Binary cross entropy of sigmoid(logits): -t*log(s) - (1 - t)*log(1 - s).
 
@@ -179,7 +332,7 @@ def bce_with_logits(
     positive = t * apply("softplus", -x)
     if pos_weight is not None:
         positive = positive * Expression(as_node(pos_weight, "pos_weight"))
-    return _reduced(positive + (1.0 - t) * apply("softplus", x), reduction)
+    return _reduced(_weighted(positive + (1.0 - t) * apply("softplus", x), weight), reduction)
 
 
 binary_cross_entropy_with_logits = bce_with_logits
@@ -191,15 +344,23 @@ binary_cross_entropy_with_logits = bce_with_logits
         sample(tensor(4, low=0.05, high=0.95), tensor(4, low=0.0, high=1.0)),
         sample(np.array([0.0, 1.0, 0.5]), np.array([0.0, 1.0, 1.0]), reduction="sum"),
         sample(np.array([0.0, 1.0]), np.array([1.0, 0.0])),
+        sample(tensor(2, low=0.1, high=0.9), tensor(2, low=0.0, high=1.0), weight=tensor(2)),
     ],
 )
-def binary_cross_entropy(probabilities: Any, target: Any, reduction: str = "none") -> Expression:
+def binary_cross_entropy(
+    probabilities: Any, target: Any, reduction: str = "none", weight: Any = None
+) -> Expression:
     """-t*log(p) - (1 - t)*log(1 - p), logarithms not below -100 as in PyTorch."""
     p = Expression(floating(as_node(probabilities), "binary_cross_entropy"))
     t = Expression(as_real(as_node(target, "target")))
     yes = where(p > 0.0, maximum(log(where(p > 0.0, p, 1.0)), -100.0), -100.0)
     no = where(p < 1.0, maximum(log1p(-where(p < 1.0, p, 0.0)), -100.0), -100.0)
-    return _reduced(-(t * yes + (1.0 - t) * no), reduction)
+    return _reduced(_weighted(-(t * yes + (1.0 - t) * no), weight), reduction)
+
+
+def _weighted(loss: Expression, weight: Any) -> Expression:
+    """Each value times its weight; a mean still divides by the number of values, as PyTorch."""
+    return loss if weight is None else Expression(as_node(weight, "weight")) * loss
 
 
 # --- Regression ---

@@ -4,13 +4,15 @@ A window at output position i reads position `stride*i + dilation*p - padding` f
 its kernel. That one affine row is all there is to a convolution; padding is a guard that keeps
 reads inside, written down only where a read can leave the tensor.
 
-Names, keywords and defaults are PyTorch's. Arrays are (batch, channels, *spatial).
+Names, keywords and defaults are PyTorch's. Arrays are (batch, channels, *spatial), or one example
+without the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import numpy as np
 from autodiffc.errors import ArgumentError, ShapeError
 from autodiffc.graph.affine import Affine, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain
-from autodiffc.graph.construct import compute
+from autodiffc.graph.construct import compute, reshape
 from autodiffc.graph.expression import Expression, as_node
 from autodiffc.graph.extents import ExtentLike, defaults, difference, shape_text
 from autodiffc.graph.location import here
@@ -36,7 +38,11 @@ Ints = int | Sequence[int]
 
 @dataclass(frozen=True)
 class Window:
-    """How windows lie along one axis of `extent` elements; `kernel` may be a dim."""
+    """How windows lie along one axis of `extent` elements; `kernel` may be a dim.
+
+    With `ceil`, a last window may reach beyond the padding, if it starts before the padding at the
+    end; its kernel is an integer then.
+    """
 
     extent: ExtentLike
     kernel: ExtentLike
@@ -44,11 +50,16 @@ class Window:
     dilation: int
     before: int
     after: int
+    ceil: bool = False
 
     @property
     def count(self) -> ExtentLike:
         """How many windows fit."""
         free = self.extent + (self.before + self.after) - self.span
+        if self.ceil:  # rounded up; and the last one starts within `extent + before`
+            beyond = difference(self.extent + (self.before - 1), free)
+            assert beyond is not None
+            free = free + min(self.stride - 1, beyond)
         return free // self.stride + 1
 
     @property
@@ -64,11 +75,16 @@ class Window:
     def guards(self, row: Affine) -> list[Affine]:
         """What keeps `row` inside the tensor, where anything has to."""
         found = [row] if self.before else []
+        return [*found, *self._guards_at_end(row, self.extent, self.after > 0 or self.ceil)]
+
+    def padding_guards(self, row: Affine) -> list[Affine]:
+        """What keeps `row` inside the padded tensor: without `ceil` every window lies in it."""
+        return self._guards_at_end(row, self.extent + self.after, self.ceil)
+
+    def _guards_at_end(self, row: Affine, end: ExtentLike, may_leave: bool) -> list[Affine]:
         last = (self.count - 1) * self.stride + (self.span - 1) - self.before
-        room = difference(self.extent - 1, last)
-        if self.after and (room is None or room < 0):
-            found.append(-row + (self.extent - 1))
-        return found
+        room = difference(end - 1, last)
+        return [-row + (end - 1)] if may_leave and (room is None or room < 0) else []
 
     def has_empty_window(self) -> bool:
         """Whether some window covers padding only; dims count with their defaults."""
@@ -86,6 +102,7 @@ def windows_of(
     stride: Ints,
     padding: Any,
     dilation: Ints,
+    ceil: bool = False,
 ) -> list[Window]:
     """The windows along every spatial axis; every number is checked."""
     n = len(extents)
@@ -93,7 +110,7 @@ def windows_of(
     dilations = each(dilation, n, 1, "dilation")
     pads = _padding(padding, kernel, strides, dilations)
     windows = [
-        Window(e, k, s, d, before, after)
+        Window(e, k, s, d, before, after, ceil)
         for e, k, s, d, (before, after) in zip(
             extents, kernel, strides, dilations, pads, strict=True
         )
@@ -154,15 +171,24 @@ def _known(kernel: ExtentLike) -> int:
     )
 
 
-def check_rank(what: str, x: Node, spatial: int) -> None:
-    if len(x.shape) != spatial + 2:
-        axes = ", ".join(("depth", "height", "width")[3 - spatial :])
-        raise ShapeError(
-            f"{what} does not take a tensor of {len(x.shape)} axes",
-            found=shape_text(x.shape),
-            expected=f"(batch, channels, {axes})",
-            loc=here(),
-        )
+def in_batch(what: str, x: Node, spatial: int) -> Node:
+    """`x` as (batch, channels, *spatial); one example alone becomes a batch of one."""
+    if len(x.shape) == spatial + 1:
+        return reshape(x, (1, *x.shape))
+    if len(x.shape) == spatial + 2:
+        return x
+    axes = ", ".join(("depth", "height", "width")[3 - spatial :])
+    raise ShapeError(
+        f"{what} does not take a tensor of {len(x.shape)} axes",
+        found=shape_text(x.shape),
+        expected=f"(batch, channels, {axes}), or (channels, {axes})",
+        loc=here(),
+    )
+
+
+def like_given(y: Node, given: Node, spatial: int) -> Expression:
+    """The result without the batch of one that `in_batch` made."""
+    return Expression(y if len(given.shape) == spatial + 2 else reshape(y, y.shape[1:]))
 
 
 def index_names(spatial: int) -> tuple[str, str]:
@@ -185,12 +211,14 @@ def _convolution(
 ) -> Expression:
     """out[n,o,i…] = Σ over c,p… of weight[o,c,p…] * x[n, c, stride*i + dilation*p - padding, …]."""
     what = f"conv{spatial}d"
-    a, w = as_node(x), as_node(weight, "weight")
-    check_rank(what, a, spatial)
+    given, w = as_node(x), as_node(weight, "weight")
+    a = in_batch(what, given, spatial)
     _check_weight(what, a, w, spatial, groups)
     windows = windows_of(what, a.shape[2:], w.shape[2:], stride, padding, dilation)
     y = _grouped(what, a, w, windows, groups) if groups > 1 else _ungrouped(what, a, w, windows)
-    return Expression(y if bias is None else _with_bias(what, y, as_node(bias, "bias")))
+    if bias is not None:
+        y = _with_bias(what, y, as_node(bias, "bias"))
+    return like_given(y, given, spatial)
 
 
 def _check_weight(what: str, x: Node, weight: Node, spatial: int, groups: int) -> None:
@@ -305,6 +333,7 @@ _CONV2D = [
     sample(tensor(2, 4, 5, 4), tensor(6, 2, 1, 3), tensor(6), groups=2, padding="valid"),
     sample(tensor(1, 1, 4, 4), tensor(1, 1, 1, 1), stride=2),  # a stride beyond the kernel
     sample(tensor(1, 1, 3, 3), tensor(1, 1, 4, 4), padding="same"),
+    sample(tensor(2, 4, 5), tensor(3, 2, 2, 3), tensor(3), stride=2),  # one example alone
 ]
 _CONV3D = [
     sample(tensor(1, 2, 3, 4, 3), tensor(2, 2, 2, 2, 2), tensor(2)),
@@ -312,7 +341,7 @@ _CONV3D = [
 ]
 
 
-@operation(reference=references.convolution, samples=_CONV1D)
+@operation(reference=partial(references.convolution, spatial=1), samples=_CONV1D)
 def conv1d(
     x: Any,
     weight: Any,
@@ -326,7 +355,7 @@ def conv1d(
     return _convolution(1, x, weight, bias, stride, padding, dilation, groups)
 
 
-@operation(reference=references.convolution, samples=_CONV2D)
+@operation(reference=partial(references.convolution, spatial=2), samples=_CONV2D)
 def conv2d(
     x: Any,
     weight: Any,
@@ -340,7 +369,7 @@ def conv2d(
     return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
 
 
-@operation(reference=references.convolution, samples=_CONV3D)
+@operation(reference=partial(references.convolution, spatial=3), samples=_CONV3D)
 def conv3d(
     x: Any,
     weight: Any,

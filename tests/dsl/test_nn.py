@@ -95,3 +95,9 @@ def test_what_does_not_fit(tmp_path: Path, call: str, kind: type, words: list[st
         y = {call}  # here
     """
     check(tmp_path, source, kind, call, *words)
+
+
+def test_a_convolution_takes_one_example_alone() -> None:
+    image = ad.input("image", (3, 8, 8))
+    y = nn.conv2d(image, 4, kernel_size=3, name="conv")
+    assert y.shape == (4, 6, 6)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import autodiffc as ad
 from autodiffc.graph.construct import leaf
 from autodiffc.graph.expression import Expression
+from autodiffc.graph.extents import dim, substitute
 from autodiffc.ops.registry import OPERATIONS
 from autodiffc.reference.interpreter import evaluate
 
@@ -111,26 +113,55 @@ def pools(draw: st.DrawFn) -> tuple[int, dict[str, Any], tuple[int, ...]]:
 
 
 @SETTINGS
-@given(pools(), st.booleans())
-def test_average_pools(case: tuple[int, dict[str, Any], tuple[int, ...]], include: bool) -> None:
+@given(pools(), st.booleans(), st.booleans(), st.none() | st.integers(1, 9))
+def test_average_pools(
+    case: tuple[int, dict[str, Any], tuple[int, ...]],
+    include: bool,
+    ceil: bool,
+    divisor: int | None,
+) -> None:
     n, keywords, shape = case
     # PyTorch refuses some windows that reach beyond the input in three dimensions
     assume(n < 3 or all(e >= k for e, k in zip(shape[2:], keywords["kernel_size"], strict=True)))
-    keywords = {**keywords, "count_include_pad": include}
+    keywords = {**keywords, "count_include_pad": include, "ceil_mode": ceil}
+    if n > 1:
+        keywords["divisor_override"] = divisor
     expected = theirs(getattr(F, f"avg_pool{n}d"), values(*shape), **keywords)
     compare(run(f"avg_pool{n}d", values(*shape), **keywords), expected)
 
 
 @SETTINGS
-@given(pools(), st.integers(1, 2))
-def test_max_pools(case: tuple[int, dict[str, Any], tuple[int, ...]], dilation: int) -> None:
+@given(pools(), st.integers(1, 2), st.booleans())
+def test_max_pools(
+    case: tuple[int, dict[str, Any], tuple[int, ...]], dilation: int, ceil: bool
+) -> None:
     n, keywords, shape = case
     spans = [dilation * (k - 1) + 1 for k in keywords["kernel_size"]]
     for e, span, p in zip(shape[2:], spans, keywords["padding"], strict=True):
         assume(e + 2 * p >= span and (dilation == 1 or e > 2 * p))
-    keywords = {**keywords, "dilation": dilation}
+    keywords = {**keywords, "dilation": dilation, "ceil_mode": ceil}
     expected = theirs(getattr(F, f"max_pool{n}d"), values(*shape), **keywords)
     compare(run(f"max_pool{n}d", values(*shape), **keywords), expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_windows_over_one_example_alone(n: int) -> None:
+    x, weight, bias = values(2, *[5] * n), values(3, 2, *[2] * n, seed=1), values(3)
+    arrays = (x, weight, bias)
+    compare(run(f"conv{n}d", *arrays), theirs(getattr(F, f"conv{n}d"), *arrays))
+    for kind in ("max", "avg"):
+        name = f"{kind}_pool{n}d"
+        compare(run(name, x, 2), theirs(getattr(F, name), x, 2))
+
+
+def test_rounding_the_number_of_windows_up_keeps_a_dim_open() -> None:
+    """The count of windows over a dim is a polynomial, right at every extent."""
+    for stride, padding in ((2, 0), (3, 1), (4, 1)):
+        x = Expression(leaf("input", "x", (1, 1, dim("n", 9)), "real"))
+        y = OPERATIONS["max_pool1d"].function(x, 3, stride, padding, ceil_mode=True)
+        for n in range(3, 12):
+            like = F.max_pool1d(torch.zeros(1, 1, n), 3, stride, padding, ceil_mode=True)
+            assert substitute(y.shape[-1], {"n": n}) == like.shape[-1]
 
 
 @pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d"])
@@ -206,6 +237,63 @@ def test_losses(
     keywords = {**keywords, "reduction": reduction}
     expected = theirs(getattr(F, name), *arrays, **keywords)
     compare(run(ours, *arrays, **keywords), expected)
+
+
+LABELS = np.array([[0, 2, -100, 1], [2, 1, 1, 5]])
+WEIGHT = np.array([0.5, 2.0, 0.0])
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+@pytest.mark.parametrize(
+    ("name", "labels", "keywords"),
+    [
+        ("cross_entropy", np.where(LABELS == 5, 0, LABELS), {}),
+        ("cross_entropy", np.where(LABELS == 5, 0, LABELS), {"label_smoothing": 0.3}),
+        ("cross_entropy", np.maximum(LABELS, 0), {"ignore_index": 5}),
+        ("cross_entropy", np.maximum(LABELS, 0), {"ignore_index": 5, "label_smoothing": 1}),
+        ("cross_entropy", np.minimum(np.maximum(LABELS, 0), 2), {"ignore_index": 1}),
+        ("cross_entropy", np.abs(values(2, 3, 4)), {"label_smoothing": 0.3}),
+        ("nll_loss", np.maximum(LABELS, 0), {"ignore_index": 5}),
+    ],
+)
+def test_weights_and_ignored_labels(
+    name: str,
+    labels: np.ndarray,
+    weight: np.ndarray | None,
+    keywords: dict[str, Any],
+    reduction: str,
+) -> None:
+    """Values and gradients, of logits that the classes' weights multiply with too."""
+    keywords = {**keywords, "reduction": reduction}
+    logits = values(2, 3, 4)
+    x = Expression(leaf("input", "x", logits.shape, "real"))
+    y = OPERATIONS[name].function(x, labels, weight=weight, **keywords)
+    dx = ad.grad(ad.sum(y * y), x)
+    got = evaluate({"y": y.node, "dx": dx.node}, {"x": logits}, dtype="float64")
+    theirs_x = torch.from_numpy(logits).requires_grad_()
+    theirs_w = None if weight is None else torch.from_numpy(weight)
+    expected = getattr(F, name)(theirs_x, torch.from_numpy(labels), weight=theirs_w, **keywords)
+    (expected**2).sum().backward()
+    compare(got["y"], expected.detach().numpy())
+    compare(got["dx"], theirs_x.grad.numpy())
+
+
+def test_a_mean_without_any_label_is_nan() -> None:
+    x, labels = values(2, 3), np.array([-100, -100])
+    keywords = {"reduction": "mean"}
+    compare(run("cross_entropy", x, labels, **keywords), np.array(np.nan))
+    compare(theirs(F.cross_entropy, x, labels, **keywords), np.array(np.nan))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+def test_weighted_binary_losses(name: str, reduction: str) -> None:
+    keywords = {"weight": np.array([[2.0], [0.5]]), "reduction": reduction}
+    ours = name.replace("binary_cross_entropy_with", "bce_with")
+    got = run(ours, PROBABILITIES, TARGETS, **keywords)
+    torch_keywords = {**keywords, "weight": torch.tensor([[2.0], [0.5]], dtype=torch.float64)}
+    compare(got, theirs(getattr(F, name), PROBABILITIES, TARGETS, **torch_keywords))
 
 
 # --- Contractions ---

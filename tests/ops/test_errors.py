@@ -33,6 +33,11 @@ def op(name: str, *args: Any, **kwargs: Any) -> Any:
 
 IDS = {"dtype": "int32"}
 
+
+def loss(**kwargs: Any) -> Any:
+    return op("cross_entropy", x(2, 3), x(2, **IDS), **kwargs)
+
+
 CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     # shapes that do not fit
     (lambda: x(2, 3) + x(2), ShapeError, r"(?s)do not broadcast.*\(2, 3\) and \(2,\)"),
@@ -76,7 +81,8 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: op("einsum", "i$->i", x(2, 3)), ArgumentError, "letters"),
     (lambda: op("einsum", x(2, 3), "ij"), ArgumentTypeError, "subscripts"),
     # windows
-    (lambda: op("conv2d", x(2, 3, 4), x(1, 3, 2, 2)), ShapeError, r"\(batch, channels, height"),
+    (lambda: op("conv2d", x(3, 4), x(1, 3, 2, 2)), ShapeError, r"\(batch, channels, height"),
+    (lambda: op("conv2d", x(2, 3, 4), x(1, 3, 2, 2)), ShapeError, "for 2 channels in"),
     (lambda: op("conv2d", x(1, 3, 4, 4), x(1, 2, 2, 2)), ShapeError, "for 3 channels in"),
     (lambda: op("conv2d", x(1, 4, 4, 4), x(3, 2, 2, 2), groups=2), ShapeError, "groups must div"),
     (lambda: op("conv2d", x(1, 3, 4, 4), x(2, 3, 5, 5)), ShapeError, "larger than what it slides"),
@@ -91,7 +97,8 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: op("max_pool2d", x(1, 1, 4, 4), 2, padding=2), ArgumentError, "more than half"),
     (lambda: op("max_pool1d", x(1, 1, 2), 2, padding=1, dilation=3), ShapeError, "but padding"),
     (lambda: op("max_pool1d", x(1, 1, 4), 0), ArgumentError, "kernel_size is too small"),
-    (lambda: op("avg_pool1d", x(1, 4), 2), ShapeError, "2 axes"),
+    (lambda: op("avg_pool1d", x(4), 2), ShapeError, r"(?s)1 axes.*or \(channels, width\)"),
+    (lambda: op("avg_pool2d", x(1, 4, 4), 2, divisor_override=0), ArgumentError, "divisor_overr"),
     # element types
     (lambda: x(2) & x(2), DtypeError, "(?s)truth values or integers.*bool"),
     (lambda: ~x(2), DtypeError, "truth values"),
@@ -139,6 +146,11 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: op("cross_entropy", x(2, 3), x(3, **IDS)), ShapeError, r"(?s)target.*\(2,\)"),
     (lambda: op("cross_entropy", x(2, 3), x(2, 4)), ShapeError, r"(?s)probabilities.*\(2, 3\)"),
     (lambda: op("cross_entropy", x(2, 3), x(2, dtype="bool")), DtypeError, "truth values"),
+    (lambda: loss(label_smoothing=2.0), ArgumentError, "(?s)label_smoothing is out.*2.0.*0 to 1"),
+    (lambda: loss(label_smoothing="a"), ArgumentTypeError, "(?s)label_smoothing must be.*'a'"),
+    (lambda: loss(weight=np.ones(4)), ShapeError, r"(?s)each class.*\(4,\).*\(3,\)"),
+    (lambda: loss(ignore_index=1.5), ArgumentTypeError, "(?s)ignore_index must be.*1.5"),
+    (lambda: op("cross_entropy", x(3), x(3), ignore_index=1), ArgumentError, "probabilities"),
 ]
 
 

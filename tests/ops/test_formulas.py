@@ -190,3 +190,21 @@ def test_extremes_do_not_overflow() -> None:
         assert not np.isnan(got).any(), name
     got = evaluate({"y": op("logsumexp", x(2)).node}, {"x": np.full(2, -np.inf)})["y"]
     assert got == -np.inf
+
+
+# --- What must cost nothing ---
+
+
+def test_labels_whose_range_excludes_the_ignored_one_are_not_compared_with_it() -> None:
+    def formulas(low: int | None, high: int | None, ignored: int = -100) -> int:
+        labels = leaf("input", "t", (2,), "int32", low=low, high=high)
+        y = op("cross_entropy", x(2, 3), labels, reduction="mean", ignore_index=ignored)
+        return len(computed(y))
+
+    plain = formulas(0, 3)
+    assert formulas(None, None) > plain
+    assert formulas(-100, 3) > plain
+    assert formulas(0, None) == plain
+    assert formulas(None, -100) == plain
+    assert formulas(0, 3, ignored=3) == plain
+    assert formulas(0, 3, ignored=2) > plain
