@@ -22,9 +22,9 @@ from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.graph.verify import verify as verify_graph
 from autodiffc.passes import fuse, gather, normalize, share, simplify, specialize
-from autodiffc.passes.halo import halo
 from autodiffc.passes.split import split
 from autodiffc.runtime.initial import describe_initializer
+from autodiffc.schedule.halo import halo
 from autodiffc.schedule.layout import choose_layouts
 from autodiffc.schedule.plan import Plan, Planner
 from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
@@ -44,7 +44,7 @@ def passes(target: Target) -> tuple[tuple[str, Pass], ...]:
         ("normalize", normalize),
         ("fuse", fuse),
         ("layout", lambda graph: choose_layouts(graph, target)),
-        ("halo", halo),
+        ("halo", lambda graph: halo(graph, target)),
         ("split", split),
         ("simplify", simplify),
         ("share", share),

@@ -14,20 +14,13 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from autodiffc.graph.comprehension import Comprehension
 from autodiffc.graph.dag import Graph
-from autodiffc.graph.extents import defaults, product
 from autodiffc.graph.node import Node
-from autodiffc.graph.scalars import dtype_of
+from autodiffc.schedule.cost import COPY, elements
+from autodiffc.schedule.halo import cost_with_halo
 from autodiffc.schedule.interleave import AxisClasses, class_index, interleave, preview
-from autodiffc.schedule.nest import Nest, build_nest
-from autodiffc.schedule.tile import choose_tiling
 from autodiffc.targets import Target
 
-# In units of one vector multiply-add; measured, rounded, and good enough to compare with.
-SMOOTH = 0.25  # a point of a loop that runs over neighbouring elements
-SCATTERED = 0.8  # a point of one that does not
-COPY = 1.0  # an element that changes its layout
 PRECISION = 16  # parts of a unit that a capacity counts
 WORTHWHILE = 0.98  # of the cost of plain layouts: what interleaving must stay below
 
@@ -110,32 +103,11 @@ class _Costs:
 
     def plain(self, node: Node) -> float:
         if node not in self._plain:
-            self._plain[node] = self._cost(node, node.pieces)
+            self._plain[node] = cost_with_halo(node, self._target)
         return self._plain[node]
 
     def interleaved(self, changed: Node) -> float:
-        return self._cost(changed, changed.pieces)
-
-    def _cost(self, node: Node, pieces: Sequence[Comprehension]) -> float:
-        return sum(self._piece_cost(node, p) for p in pieces)
-
-    def _piece_cost(self, node: Node, piece: Comprehension) -> float:
-        nest = build_nest(node, piece)
-        points = float(defaults(nest.points))
-        dtypes = [node.inputs[a.operand].dtype for a in nest.operands]
-        if piece.combine == "sum" and dtype_of(piece.body, dtypes) == node.dtype:
-            tiling = choose_tiling(nest, dtypes, self._target)
-            if tiling is not None:
-                return points * tiling.cost
-        return points * (SMOOTH if _is_smooth(nest) else SCATTERED)
-
-
-def _is_smooth(nest: Nest) -> bool:
-    """Whether neighbouring results come from neighbouring elements."""
-    inner = [k for k in nest.kept if nest.out.strides[k] == 1]
-    return bool(inner) and all(
-        a.strides[inner[0]] in (0, 1) and not a.indirect for a in nest.operands
-    )
+        return cost_with_halo(changed, self._target)
 
 
 # --- The network ---
@@ -165,7 +137,7 @@ class _Network:
 
     def _copies(self, node: Node, graph: Graph) -> None:
         """The copy to the other layout, made once, if any reader wants it."""
-        price = COPY * float(defaults(product(node.shape)))
+        price = COPY * elements(node.shape)
         if self._axes[node] == len(node.shape) - 1:
             price = 0.0  # the two layouts are the same bytes
         readers = graph.users(node)

@@ -61,11 +61,11 @@ def test_the_forward_pass_of_lenet5_by_hand(batch: int) -> None:
     rows = sum(0 <= i + p - 2 < 28 for i in range(28) for p in range(5))
     conv1 = 2 * 6 * 28 * 5 * rows  # padding below and above is left out
     least = batch * (dense + conv1 + conv2)
-    assert least < found["flops"]["forward"] < 1.03 * least
+    assert least < found["flops"]["forward"] < 1.1 * least  # zeros of halos are multiplied, too
     assert 2.5 < found["flops"]["step"] / found["flops"]["forward"] < 3.5
 
 
 def test_open_dims_stay_in_the_counts() -> None:
     found = manifest(lenet5(), dims={"batch": (1, 128)})
-    assert found["flops"]["forward"] == "842343*batch + 1"
+    assert found["flops"]["forward"] == "852423*batch + 1"
     assert all(isinstance(k["flops"], int | str) for k in found["kernels"])

@@ -15,6 +15,7 @@ from autodiffc.graph.verify import verify
 from autodiffc.passes import fuse, gather, normalize, share, simplify, specialize
 from autodiffc.reference.interpreter import evaluate
 from autodiffc.schedule import layout
+from autodiffc.schedule.cost import COPY
 from autodiffc.schedule.interleave import AxisClasses, interleave
 from autodiffc.schedule.layout import choose_layouts
 from autodiffc.targets import NAMED_TARGETS
@@ -160,7 +161,7 @@ def cost_of(graph: Graph, axes: dict[Node, int], chosen: frozenset[Node], lanes:
     for node in axes:
         home = node in chosen
         last = axes[node] == len(node.shape) - 1
-        price = 0 if last else parts(layout.COPY * float(np.prod(node.shape)))
+        price = 0 if last else parts(COPY * float(np.prod(node.shape)))
         wanted = {reader in chosen for reader in graph.users(node)}
         if node in graph.outputs.values():
             wanted.add(False)
