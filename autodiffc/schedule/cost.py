@@ -23,6 +23,7 @@ from autodiffc.targets import Target
 # Measured, rounded, and good enough to compare with.
 SMOOTH = 0.25  # a point of a loop that runs over neighbouring elements
 SCATTERED = 0.8  # a point of one that does not
+UNTILED = 3.0  # a term of a sum with one accumulator
 COPY = 1.0  # an element that changes its layout
 ENUMERATED = 1 << 16  # points over which a guard is counted out; above, it is taken as true
 
@@ -40,6 +41,7 @@ def piece_cost(node: Node, piece: Comprehension, target: Target) -> float:
         tiling = choose_tiling(nest, dtypes, target)
         if tiling is not None:
             return points * tiling.cost
+        return points * UNTILED
     return points * (SMOOTH if _is_smooth(nest) else SCATTERED)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autodiffc.graph.affine import Affine, identity, index
+from autodiffc.graph.affine import Affine, identity
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Row
 from autodiffc.graph.construct import compute
 from autodiffc.graph.dag import Graph
@@ -317,28 +317,7 @@ def with_halo(source: Node, padding: Paddings) -> Node:
 
 
 def in_halo(node: Node, padding: Paddings) -> Node:
-    """A computed node that lies in a larger tensor, between zeros."""
+    """A computed node that lies in a larger tensor: elements without a point are zero."""
     shape = padded_shape(node.shape, padding)
-    pieces = [replace(p, out=shifted(p.out, padding)) for p in node.pieces]
-    borders = _borders(node, padding)
-    return renew(node, pieces=(*pieces, *borders), type=TensorType(shape, node.dtype))
-
-
-def _borders(node: Node, padding: Paddings) -> Iterator[Comprehension]:
-    """Zeros before and after each padded axis; axes outside it in full, axes inside it without."""
-    shape = list(padded_shape(node.shape, padding))
-    inner: list[tuple[ExtentLike, int]] = [(e, 0) for e in shape]
-    for axis, sides in padding.items():
-        for size, start in ((sides[0], 0), (sides[1], node.shape[axis] + sides[0])):
-            if size:
-                box = [*inner]
-                box[axis] = (size, start)
-                yield _zeros(box, node.dtype)
-        inner[axis] = (node.shape[axis], sides[0])
-
-
-def _zeros(box: Sequence[tuple[ExtentLike, ExtentLike]], dtype: str) -> Comprehension:
-    rank = len(box)
-    rows = tuple(index(rank, k) + start for k, (_, start) in enumerate(box))
-    domain = Domain(tuple(size for size, _ in box))
-    return Comprehension(domain, rows, (), Const(0.0 if is_float(dtype) else 0, dtype))
+    pieces = tuple(replace(p, out=shifted(p.out, padding)) for p in node.pieces)
+    return renew(node, pieces=pieces, type=TensorType(shape, node.dtype))

@@ -1,51 +1,54 @@
 /* --- Kernels --- */
 
-/* x_halo[i,j,k,l+1] = x[i,j,k,l] */
+/* x_halo[i,j,k+1,l+1] = x[i,j,k,l] */
 static void kernel_x_halo(const float *restrict x, float *restrict x_halo, int threads)
 {
     const int team = (double)256 < AUTODIFFC_GATE ? 1 : threads;
-    memset(x_halo, 0, (size_t)320 * sizeof *x_halo);
+    memset(x_halo, 0, (size_t)400 * sizeof *x_halo);
     AUTODIFFC_PARALLEL_FOR
-    for (int64_t ijk = 0; ijk < 32; ++ijk) {
-        AUTODIFFC_SIMD
-        for (int64_t l = 0; l < 8; ++l) {
-            x_halo[10 * ijk + l + 1] = x[8 * ijk + l];
+    for (int64_t ij = 0; ij < 4; ++ij) {
+        for (int64_t k = 0; k < 8; ++k) {
+            AUTODIFFC_SIMD
+            for (int64_t l = 0; l < 8; ++l) {
+                x_halo[100 * ij + 10 * k + l + 11] = x[64 * ij + 8 * k + l];
+            }
         }
     }
 }
 
-/* h_relu[n,o,i,j] = relu(sum over c,p,q where 0 <= i+p-1 < 8 of w[o,c,p,q]*x_halo[n,c,i+p-1,j+q]) */
+/* h_relu[n,o,i,j] = relu(sum over c,p,q of w[o,c,p,q]*x_halo[n,c,i+p,j+q]) */
 static void kernel_h_relu(const float *restrict w, const float *restrict x_halo,
     float *restrict h_relu, int threads)
 {
     const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
-    for (int64_t i = 0; i < 8; ++i) {
-        for (int64_t o_block = 0; o_block < 3; o_block += 2) {
-            const int64_t o = smaller(o_block, 1);
-            f32x8 sum_0_0_0 = {0};
-            f32x8 sum_0_1_0 = {0};
-            f32x8 sum_1_0_0 = {0};
-            f32x8 sum_1_1_0 = {0};
-            for (int64_t c = 0; c < 2; ++c) {
-                const int64_t p_end = smaller(3, -i + 9);
-                for (int64_t p = larger(0, -i + 1); p < p_end; ++p) {
-                    for (int64_t q = 0; q < 3; ++q) {
-                        const float w_0 = w[18 * o + 9 * c + 3 * p + q];
-                        const f32x8 x_halo_1 = load_f32x8(x_halo + 10 * i + 80 * c + 10 * p + q - 10);
-                        const float w_2 = w[18 * o + 9 * c + 3 * p + q + 18];
-                        const f32x8 x_halo_3 = load_f32x8(x_halo + 10 * i + 80 * c + 10 * p + q + 150);
-                        sum_0_0_0 += w_0 * x_halo_1;
-                        sum_0_1_0 += w_2 * x_halo_1;
-                        sum_1_0_0 += w_0 * x_halo_3;
-                        sum_1_1_0 += w_2 * x_halo_3;
+    for (int64_t o = 0; o < 3; ++o) {
+        for (int64_t n = 0; n < 2; ++n) {
+            for (int64_t i = 0; i < 8; i += 4) {
+                f32x8 sum_0_0 = {0};
+                f32x8 sum_1_0 = {0};
+                f32x8 sum_2_0 = {0};
+                f32x8 sum_3_0 = {0};
+                for (int64_t c = 0; c < 2; ++c) {
+                    for (int64_t p = 0; p < 3; ++p) {
+                        for (int64_t q = 0; q < 3; ++q) {
+                            const float w_0 = w[18 * o + 9 * c + 3 * p + q];
+                            const f32x8 x_halo_1 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q);
+                            const f32x8 x_halo_2 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 10);
+                            const f32x8 x_halo_3 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 20);
+                            const f32x8 x_halo_4 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 30);
+                            sum_0_0 += w_0 * x_halo_1;
+                            sum_1_0 += w_0 * x_halo_2;
+                            sum_2_0 += w_0 * x_halo_3;
+                            sum_3_0 += w_0 * x_halo_4;
+                        }
                     }
                 }
+                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i, relu_f32x8(sum_0_0));
+                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i + 8, relu_f32x8(sum_1_0));
+                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i + 16, relu_f32x8(sum_2_0));
+                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i + 24, relu_f32x8(sum_3_0));
             }
-            store_f32x8(h_relu + 64 * o + 8 * i, relu_f32x8(sum_0_0_0));
-            store_f32x8(h_relu + 64 * o + 8 * i + 64, relu_f32x8(sum_0_1_0));
-            store_f32x8(h_relu + 64 * o + 8 * i + 192, relu_f32x8(sum_1_0_0));
-            store_f32x8(h_relu + 64 * o + 8 * i + 256, relu_f32x8(sum_1_1_0));
         }
     }
 }
@@ -132,44 +135,30 @@ static void kernel_d_h(const float *h, float *d_h, int threads)
     }
 }
 
-/* d_h_relu_d_h_conv2d[n,c,2*i+p,2*j+q] = where(h_relu[n,c,2*i+p,2*j+q] > 0,
+/* d_h_relu_d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(h_relu[n,c,2*i+p,2*j+q] > 0,
    where(argmax_pool2d[n,c,i,j] == 2*p + q, d_h[n,c,i,j], 0), 0) */
 static void kernel_d_h_relu_d_h_conv2d(const float *restrict d_h,
     const int32_t *restrict argmax_pool2d, const float *restrict h_relu,
     float *restrict d_h_relu_d_h_conv2d, int threads)
 {
     const int team = (double)2304 < AUTODIFFC_GATE ? 1 : threads;
+    memset(d_h_relu_d_h_conv2d, 0, (size_t)480 * sizeof *d_h_relu_d_h_conv2d);
     AUTODIFFC_PARALLEL_FOR
     for (int64_t nci = 0; nci < 24; ++nci) {
         for (int64_t p = 0; p < 2; ++p) {
             AUTODIFFC_SIMD
             for (int64_t j = 0; j < 4; ++j) {
                 for (int64_t q = 0; q < 2; ++q) {
-                    d_h_relu_d_h_conv2d[16 * nci + 8 * p + 2 * j + q] = (h_relu[16 * nci + 8 * p + 2 * j + q] > 0.0f) ? ((argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? d_h[4 * nci + j] : 0.0f) : 0.0f;
+                    d_h_relu_d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (h_relu[16 * nci + 8 * p + 2 * j + q] > 0.0f) ? ((argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? d_h[4 * nci + j] : 0.0f) : 0.0f;
                 }
             }
         }
     }
 }
 
-/* d_h_relu_d_h_conv2d_halo[i,j,k,l+1] = d_h_relu_d_h_conv2d[i,j,k,l] */
-static void kernel_d_h_relu_d_h_conv2d_halo(const float *restrict d_h_relu_d_h_conv2d,
-    float *restrict d_h_relu_d_h_conv2d_halo, int threads)
-{
-    const int team = (double)384 < AUTODIFFC_GATE ? 1 : threads;
-    memset(d_h_relu_d_h_conv2d_halo, 0, (size_t)480 * sizeof *d_h_relu_d_h_conv2d_halo);
-    AUTODIFFC_PARALLEL_FOR
-    for (int64_t ijk = 0; ijk < 48; ++ijk) {
-        AUTODIFFC_SIMD
-        for (int64_t l = 0; l < 8; ++l) {
-            d_h_relu_d_h_conv2d_halo[10 * ijk + l + 1] = d_h_relu_d_h_conv2d[8 * ijk + l];
-        }
-    }
-}
-
 /* d_w[o,c,p,q] = sum over n,i,j where 0 <= p+i-1 < 8 of
-   d_h_relu_d_h_conv2d[n,o,i,j]*x_halo[n,c,p+i-1,q+j] */
-static void kernel_d_w(const float *restrict d_h_relu_d_h_conv2d, const float *restrict x_halo,
+   d_h_relu_d_h_conv2d[n,o,i,j+1]*x_halo[n,c,p+i,q+j] */
+static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_relu_d_h_conv2d,
     float *restrict d_w, int threads)
 {
     const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
@@ -185,10 +174,10 @@ static void kernel_d_w(const float *restrict d_h_relu_d_h_conv2d, const float *r
                 for (int64_t n = 0; n < 2; ++n) {
                     const int64_t i_end = smaller(8, -p + 9);
                     for (int64_t i = larger(0, -p + 1); i < i_end; ++i) {
-                        const f32x8 x_halo_0 = load_f32x8(x_halo + 10 * p + q + 160 * n + 10 * i - 10);
-                        const f32x8 d_h_relu_d_h_conv2d_1 = load_f32x8(d_h_relu_d_h_conv2d + 64 * o + 192 * n + 8 * i);
-                        const f32x8 x_halo_2 = load_f32x8(x_halo + 10 * p + q + 160 * n + 10 * i + 70);
-                        const f32x8 d_h_relu_d_h_conv2d_3 = load_f32x8(d_h_relu_d_h_conv2d + 64 * o + 192 * n + 8 * i + 64);
+                        const f32x8 x_halo_0 = load_f32x8(x_halo + 10 * p + q + 200 * n + 10 * i);
+                        const f32x8 d_h_relu_d_h_conv2d_1 = load_f32x8(d_h_relu_d_h_conv2d + 80 * o + 240 * n + 10 * i + 1);
+                        const f32x8 x_halo_2 = load_f32x8(x_halo + 10 * p + q + 200 * n + 10 * i + 100);
+                        const f32x8 d_h_relu_d_h_conv2d_3 = load_f32x8(d_h_relu_d_h_conv2d + 80 * o + 240 * n + 10 * i + 81);
                         sum_0_0_0 += d_h_relu_d_h_conv2d_1 * x_halo_0;
                         sum_0_1_0 += d_h_relu_d_h_conv2d_1 * x_halo_2;
                         sum_1_0_0 += d_h_relu_d_h_conv2d_3 * x_halo_0;
@@ -205,8 +194,8 @@ static void kernel_d_w(const float *restrict d_h_relu_d_h_conv2d, const float *r
 }
 
 /* d_x[n,c,h,w] = sum over p,q,o where 0 <= h-p+1 < 8 of
-   d_h_relu_d_h_conv2d_halo[n,o,h-p+1,w-q+2]*w[o,c,p,q] */
-static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d_h_conv2d_halo,
+   d_h_relu_d_h_conv2d[n,o,h-p+1,w-q+2]*w[o,c,p,q] */
+static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d_h_conv2d,
     float *restrict d_x, int threads)
 {
     const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
@@ -221,13 +210,13 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d
             for (int64_t q = 0; q < 3; ++q) {
                 for (int64_t o = 0; o < 3; ++o) {
                     const float w_0 = w[3 * p + q + 18 * o];
-                    const f32x8 d_h_relu_d_h_conv2d_halo_1 = load_f32x8(d_h_relu_d_h_conv2d_halo + 10 * h - 10 * p - q + 80 * o + 12);
+                    const f32x8 d_h_relu_d_h_conv2d_1 = load_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 12);
                     const float w_2 = w[3 * p + q + 18 * o + 9];
-                    const f32x8 d_h_relu_d_h_conv2d_halo_3 = load_f32x8(d_h_relu_d_h_conv2d_halo + 10 * h - 10 * p - q + 80 * o + 252);
-                    sum_0_0_0 += d_h_relu_d_h_conv2d_halo_1 * w_0;
-                    sum_0_1_0 += d_h_relu_d_h_conv2d_halo_1 * w_2;
-                    sum_1_0_0 += d_h_relu_d_h_conv2d_halo_3 * w_0;
-                    sum_1_1_0 += d_h_relu_d_h_conv2d_halo_3 * w_2;
+                    const f32x8 d_h_relu_d_h_conv2d_3 = load_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 252);
+                    sum_0_0_0 += d_h_relu_d_h_conv2d_1 * w_0;
+                    sum_0_1_0 += d_h_relu_d_h_conv2d_1 * w_2;
+                    sum_1_0_0 += d_h_relu_d_h_conv2d_3 * w_0;
+                    sum_1_1_0 += d_h_relu_d_h_conv2d_3 * w_2;
                 }
             }
         }
