@@ -1,7 +1,7 @@
 r"""Formulas as a reader writes them: index notation in one line of text, or in LaTeX.
 
-    formula_text(node)    y[n,o,i] = sum over c,p of w[o,c,p]*x[n,c,i+p-1]
-    formula_latex(node)   y[n,o,i] = \sum_{c,p} w[o,c,p] \cdot x[n,c,i+p-1]
+    TEXT     y[n,o,i] = sum over c,p of w[o,c,p]*x[n,c,i+p-1]
+    LATEX    y[n,o,i] = \sum_{c,p} w[o,c,p] \cdot x[n,c,i+p-1]
 
 A `Writer` walks bodies and addresses and sets parentheses where the reader needs them and nowhere
 else; how things look is a `Notation`'s business. Function formats come from the stanzas of
@@ -24,7 +24,6 @@ from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.node import LEAVES, Node
 from autodiffc.graph.notations import (
     ATOM,
-    LATEX,
     LOOSE,
     NEGATION,
     NOT,
@@ -232,25 +231,6 @@ class Writer:
 def formula_text(node: Node, *, name_of: NameOf) -> str:
     """A node's formulas in index notation: ASCII, on one line, joined by `; `."""
     return "; ".join(Writer(TEXT, name_of).node(node))
-
-
-def formula_latex(node: Node, *, name_of: NameOf) -> str:
-    """A node's formulas in LaTeX's math mode."""
-    return r";\quad ".join(Writer(LATEX, name_of).node(node))
-
-
-def body_text(body: Scalar, args: Sequence[str], indices: Sequence[str] = ()) -> str:
-    """A scalar body over operands that are already written, each an element or a name."""
-    return Writer(TEXT, _no_name).scalar(body, [Written(a) for a in args], indices).text
-
-
-def body_latex(body: Scalar, args: Sequence[str], indices: Sequence[str] = ()) -> str:
-    """The same in LaTeX."""
-    return Writer(LATEX, _no_name).scalar(body, [Written(a) for a in args], indices).text
-
-
-def _no_name(node: Node) -> str:
-    raise AssertionError("a body names no nodes")
 
 
 # --- What a reader would write differently ---

@@ -14,7 +14,12 @@ the pivot is its range, as guards, which `normalize` tightens.
 
 In order of preference: a formula whose points never collide stays a scatter (`set`, into zeros
 where it does not cover); then pivoting; what no pivot resolves, and indirect rows, stay as they are
-with the attribute `scatter: "chunked"`.
+with the attribute `scatter: "serial"`. Such a sum adds point after point into zeros, in loop order:
+only an index whose values never meet at one element may run in parallel, outermost. So it, too, has
+the same bits each time. Buffers of their own for parts of the points, added up in a fixed order,
+would let threads share the rest; but each is as large as the result, and where addresses are looked
+up, that is mostly much larger than what is added into it (a table of rows, of which a batch touches
+few): zeroing and adding up the copies would cost more than the sum.
 """
 
 from __future__ import annotations
@@ -52,7 +57,7 @@ def gather_node(node: Node) -> Node:
         pieces += [piece] if phases is None else phases
     if not pieces:
         return zeros(node)
-    attrs = dict(node.attrs) | ({"scatter": "chunked"} if stubborn else {})
+    attrs = dict(node.attrs) | ({"scatter": "serial"} if stubborn else {})
     if tuple(pieces) == node.pieces and attrs == node.attrs:
         return node
     return renew(node, pieces=tuple(pieces), attrs=attrs)

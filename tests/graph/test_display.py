@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import autodiffc.ops.functions  # noqa: F401 - fills the table of functions
 from autodiffc.graph import construct
 from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect
-from autodiffc.graph.display import body_latex, body_text, formula_latex, formula_text
+from autodiffc.graph.display import Writer, formula_text
 from autodiffc.graph.extents import dim
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.node import Node
+from autodiffc.graph.notations import LATEX, TEXT, Written
 from autodiffc.graph.scalars import Arg, Call, Cast, Const, Index, Scalar, Size, call, const
 
 BATCH = dim("batch", 4)
@@ -23,6 +25,19 @@ s, t, u = Arg(0), Arg(1), Arg(2)
 
 def name_of(node: Node) -> str:
     return node.name or "y"
+
+
+def formula_latex(node: Node) -> str:
+    (formula,) = Writer(LATEX, name_of).node(node)
+    return formula
+
+
+def body_text(body: Scalar, args: Sequence[str], indices: Sequence[str] = ()) -> str:
+    return Writer(TEXT, name_of).scalar(body, [Written(a) for a in args], indices).text
+
+
+def body_latex(body: Scalar, args: Sequence[str]) -> str:
+    return Writer(LATEX, name_of).scalar(body, [Written(a) for a in args], ()).text
 
 
 def leaf(name: str, *shape: object, dtype: str = "real") -> Node:
@@ -60,7 +75,7 @@ def test_a_scatter_is_an_accumulation() -> None:
 
 
 def test_latex_of_a_convolution() -> None:
-    assert formula_latex(convolution(finish=False), name_of=name_of) == (
+    assert formula_latex(convolution(finish=False)) == (
         r"y[n,o,i,j] = \sum_{\substack{c,p,q\\ 0 \le i+p-2 < 28, 0 \le j+q-2 < 28}} "
         r"\mathrm{conv1.weight}[o,c,p,q] \cdot \mathrm{images}[n,c,i+p-2,j+q-2]"
     )
@@ -101,7 +116,7 @@ def test_every_reduction_has_its_word(combine: str) -> None:
     piece = Comprehension(domain, (index(3, 0), index(3, 2)), (Access(0, rows),), s, combine)
     node = construct.compute([x], [piece], (4, 3))
     assert formula_text(node, name_of=name_of) == f"y[i,c] = {combine} over p of x[2*i+p,c]"
-    assert r"_{p} x[2\,i+p,c]" in formula_latex(node, name_of=name_of)
+    assert r"_{p} x[2\,i+p,c]" in formula_latex(node)
 
 
 @pytest.mark.parametrize(

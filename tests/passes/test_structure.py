@@ -219,14 +219,14 @@ def test_windows_that_do_not_overlap_stay_a_scatter() -> None:
     assert "scatter" not in dx.attrs
 
 
-def test_indirect_sum_is_marked_for_chunks() -> None:
+def test_indirect_sum_stays_serial() -> None:
     ids = check_index(leaf("input", "ids", (6,), "int32"), 4)
     x = leaf("input", "x", (6,), "real")
     formula = Comprehension(
         Domain((6,)), (Indirect(0, (index(1, 0),)),), (Access(1, (index(1, 0),)),), Arg(0), "sum"
     )
     graph = the(compute([ids, x], [formula], (4,)))
-    assert gather(graph).outputs["y"].attrs["scatter"] == "chunked"
+    assert gather(graph).outputs["y"].attrs["scatter"] == "serial"
     values = {"ids": np.array([0, 3, 0, 1, 3, 3]), "x": np.arange(6.0)}
     graph = specialize(graph, {}, "float64")
     for one in (normalize, simplify, share, gather, fuse):
