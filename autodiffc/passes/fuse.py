@@ -18,8 +18,10 @@ stay outputs: they are computed, once, even where their readers could do without
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from autodiffc.graph.affine import Affine, constant, identity
 from autodiffc.graph.comprehension import (
@@ -240,7 +242,10 @@ def _positions(piece: Comprehension, k: int) -> frozenset[int]:
 
 
 def _vanishes(body: Scalar, positions: frozenset[int]) -> bool:
-    """Whether a body is 0 where the arguments at `positions` are (others being finite)."""
+    """Whether a body is 0 where the arguments at `positions` are, whatever the others may be.
+
+    They may be zero, infinite or NaN, so a product with one of them, or a quotient by one, is not.
+    """
     if isinstance(body, Arg):
         return body.position in positions
     if isinstance(body, Const):
@@ -253,9 +258,18 @@ def _vanishes(body: Scalar, positions: frozenset[int]) -> bool:
         return all(_vanishes(a, positions) for a in body.args[1:])
     if body.function in ("add", "sub", "neg", "relu"):
         return all(_vanishes(a, positions) for a in body.args)
+    if body.function == "mul":
+        return any(
+            _vanishes(a, positions) and _is_finite(b) for a, b in (body.args, reversed(body.args))
+        )
     if body.function == "div":
-        return _vanishes(body.args[0], positions)
-    return body.function == "mul" and any(_vanishes(a, positions) for a in body.args)
+        divisor = body.args[1]
+        return _vanishes(body.args[0], positions) and _is_finite(divisor) and divisor.value != 0
+    return False
+
+
+def _is_finite(body: Scalar) -> TypeGuard[Const]:
+    return isinstance(body, Const) and math.isfinite(body.value)
 
 
 def _absorb(node: Node, k: int) -> Node:

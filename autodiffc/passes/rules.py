@@ -7,12 +7,11 @@ Letters `x y z` stand for any bodies (the same letter for equal ones), `c d` for
 matches a constant of that value; on the right it takes the type that the operation works in.
 The operands of commutative functions match in either order.
 
-What a rule may change is stated once, here. Sums and products are never reassociated, and `x * 0`
-stays as it is unless integer, since x may be infinite. NaN stays NaN and infinities stay what they
-are, with two exceptions that are meant: the sign of a zero may change (x + 0), and a factor that
-is 1 or 0 by a condition *selects* (x * where(c, 1, 0)), so that a value that is masked out does not
-count even if it is infinite: the rule for gradients everywhere. Rounding changes only where the
-table says so.
+What a rule may change is stated once, here. Sums and products are never reassociated. NaN stays NaN
+and infinities stay what they are: `x * 0` is 0 for integers only, and `x * where(c, 1, 0)` is no
+`where(c, x, 0)`, which would turn an infinity that is masked out from NaN into 0. (Gradients are
+born as selections, see `differentiate.chain.times`.) The sign of a zero may change (x + 0), and
+rounding where the table says so.
 """
 
 from __future__ import annotations
@@ -77,9 +76,6 @@ where(x, true, false) -> x
 where(not_(x), y, z) -> where(x, z, y)
 where(x, where(x, y, z), w) -> where(x, y, w)
 where(x, y, where(x, z, w)) -> where(x, y, w)
-x * where(y, 1, 0) -> where(y, x, 0)            # selects
-x * where(y, 0, 1) -> where(y, 0, x)            # selects
-x * where(y, -1, 0) -> where(y, -x, 0)          # selects
 
 x == x -> true                                  if integer
 x != x -> false                                 if integer

@@ -2,12 +2,10 @@
 
     copies            a formula that is its operand is the operand
     constants         an operand that is one number everywhere becomes that number in the body
-    structural zeros  an operand that is `zeros` (a gradient no path leads to) makes products with
-                      it zero, whatever the other factor: there is no path for its value to take
     sums of the same  an index that only repeats the same summand becomes a factor
     views             a reshape of a reshape is one; stop_gradient is a copy by now
 
-A literal 0.0 that a user multiplies by is no structural zero, it follows IEEE arithmetic.
+All of it holds for infinities and NaN too: `x * zeros` stays a product.
 """
 
 from __future__ import annotations
@@ -26,13 +24,11 @@ from autodiffc.graph.scalars import (
     Call,
     Const,
     Scalar,
-    children,
     dtype_of,
     replace_args,
-    with_children,
 )
 from autodiffc.graph.types import TensorType, is_float
-from autodiffc.passes.formulas import body_dtypes, fill_value, reindex, tidy, zero, zeros
+from autodiffc.passes.formulas import body_dtypes, fill_value, reindex, tidy, zeros
 from autodiffc.passes.rules import simplify_body, typed
 
 
@@ -193,12 +189,7 @@ def _number(x: Node) -> Const | None:
 
 
 def _with_numbers(node: Node, piece: Comprehension, numbers: dict[int, Const]) -> Comprehension:
-    absent = {k for k in numbers if _is_structural_zero(node.inputs[k])}
     operands = [a.operand for a in piece.operands]
-    gone = {k for k, operand in enumerate(operands) if operand in absent}
-    body = piece.body
-    if gone:
-        body = _annihilate(body, gone, body_dtypes(node, piece))
 
     def value(at: Callable[[int], int | None]) -> Callable[[int], Scalar]:
         def new(k: int) -> Scalar:
@@ -207,37 +198,12 @@ def _with_numbers(node: Node, piece: Comprehension, numbers: dict[int, Const]) -
 
         return new
 
-    body = replace_args(body, value(lambda k: operands[k]))
+    body = replace_args(piece.body, value(lambda k: operands[k]))
     finish = piece.finish
     if finish is not None:
         rest = [None, *(a.operand for a in piece.finish_operands)]
         finish = replace_args(finish, value(lambda k: rest[k]))
     return replace(piece, body=body, finish=finish)
-
-
-def _is_structural_zero(x: Node) -> bool:
-    """A node of zeros, not a constant of the user's."""
-    value = fill_value(x)
-    return value is not None and is_float(value.dtype) and value.value == 0
-
-
-def _annihilate(body: Scalar, gone: set[int], dtypes: Sequence[str]) -> Scalar:
-    """Products with a read of structural zeros become zero."""
-    kids = tuple(_annihilate(k, gone, dtypes) for k in children(body))
-    body = with_children(body, kids) if kids else body
-    if not isinstance(body, Call) or body.function not in ("mul", "div"):
-        return body
-    factors = body.args if body.function == "mul" else body.args[:1]
-    if any(_absent(f, gone) for f in factors):
-        return zero(dtype_of(body, dtypes))
-    return body
-
-
-def _absent(body: Scalar, gone: set[int]) -> bool:
-    """Whether a factor is a read of structural zeros, or its negative."""
-    while isinstance(body, Call) and body.function == "neg":
-        body = body.args[0]
-    return isinstance(body, Arg) and body.position in gone
 
 
 _BY_OPERATION: dict[str, Callable[[Node], Node]] = {
