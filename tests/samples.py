@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import autodiffc as ad
+from autodiffc.differentiate.dependence import reached
 from autodiffc.graph.construct import leaf
 from autodiffc.graph.expression import Expression, as_node
 from autodiffc.graph.types import is_float
@@ -33,8 +34,13 @@ class Sampled:
 
     @property
     def floating(self) -> list[str]:
-        """The leaves that can be differentiated by."""
-        return [n for n, x in self.leaves.items() if is_float(x.dtype) and x.node.type.size != 0]
+        """The leaves that the loss can be differentiated by."""
+        met = set() if self.loss is None else reached([self.loss.node])
+        return [
+            name
+            for name, x in self.leaves.items()
+            if x.node in met and is_float(x.dtype) and x.node.type.size != 0
+        ]
 
 
 def all_samples() -> Iterator[Sampled]:

@@ -3,6 +3,7 @@
 partials   the derivative of one scalar function, stated by its entry or found by SymPy
 chain      the chain rule inside a body
 adjoint    the adjoint of one formula, again a formula
+dependence which values a derivative reaches at all
 reverse    the walk from outputs back to what they are differentiated by
 grad       the same for expressions: `ad.grad`
 """

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
+from autodiffc.differentiate.dependence import check_dependence
 from autodiffc.differentiate.reverse import gradients
 from autodiffc.errors import ArgumentTypeError
 from autodiffc.graph.expression import Expression
 from autodiffc.graph.location import here
+from autodiffc.graph.node import note
 
 
 @overload
@@ -20,7 +22,7 @@ def grad(y: Expression, x: Expression | Sequence[Expression]) -> Expression | li
 
     The result is an expression like any other: it may be an output, stand inside a loss, and be
     differentiated again. `x` may be an input, a parameter, or any intermediate value of `y`.
-    Raises DifferentiationError where `y` is not a scalar.
+    Raises DifferentiationError where `y` is not a scalar, or does not depend on `x`.
     """
     many = isinstance(x, list | tuple)
     targets: list[Expression] = list(x) if isinstance(x, list | tuple) else [x]  # type: ignore[list-item]
@@ -32,5 +34,8 @@ def grad(y: Expression, x: Expression | Sequence[Expression]) -> Expression | li
                 expected="ad.grad(y, x) or ad.grad(y, [x1, x2])",
                 loc=here(),
             )
-    found = [Expression(n) for n in gradients(y.node, [t.node for t in targets])]
+    nodes = [t.node for t in targets]
+    gradient_nodes = gradients(y.node, nodes)
+    check_dependence(y.node, nodes, "the differentiated value", here())
+    found = [Expression(note(n, gradient_of=y.node)) for n in gradient_nodes]
     return found if many else found[0]

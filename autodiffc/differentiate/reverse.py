@@ -3,7 +3,9 @@
     d(leaf) = Σ over users of adjoint(user, leaf, d(user))
 
 Contributions are added in the order in which the users were written, so the backward graph is
-the same in every run. Only nodes that lie between `wrt` and the outputs take part.
+the same in every run. Only nodes that lie between `wrt` and the outputs take part. A node of `wrt`
+that no path leads to has a gradient of zeros here, such as the parameters of another head; where
+the user asked for one by name, `dependence` refuses it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from autodiffc.differentiate.dependence import independent, reached
 from autodiffc.dsl.elements import Element
 from autodiffc.dsl.names import check_name
 from autodiffc.dsl.naming import named_graph
@@ -41,7 +42,8 @@ class Model:
     `outputs` maps names to expressions; `differentiate` names the scalar output whose gradient is
     wanted by default, `wrt` the parameters and inputs to differentiate by (all parameters, or all
     floating inputs where there are none); `updates` maps states, or their names, to their next
-    value.
+    value. It is an error if `wrt` names something that the differentiated output does not depend
+    on; parameters taken by default may belong to another output, their gradient is zero.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Model:
         self.optimizer = optimizer
         self.wrt: tuple[str, ...] = self._wrt(wrt)
         self.differentiate = self._differentiated(differentiate)
+        self._check_dependence(all_of_them=wrt is not None)
         self._check_updates()
         self._check_optimizer()
 
@@ -119,6 +122,19 @@ class Model:
                 loc=self.loc,
             )
         return str(name)
+
+    def _check_dependence(self, *, all_of_them: bool) -> None:
+        """What `wrt` names must matter to what is differentiated; of the default, something."""
+        if self.differentiate is None:
+            return
+        output = self.outputs[self.differentiate]
+        leaves = {str(n.name): n for n in (*self.params, *self.inputs)}
+        chosen = [leaves[name] for name in self.wrt]
+        found = reached([output])
+        missed = [leaf for leaf in chosen if leaf not in found]
+        if missed and (all_of_them or missed == chosen):
+            what = f"the differentiated output {self.differentiate!r}"
+            raise independent(output, missed[0], what, self.loc)
 
     def _wrt(self, wrt: Sequence[Any] | str | None) -> tuple[str, ...]:
         candidates = {str(n.name): n for n in (*self.params, *self.inputs)}

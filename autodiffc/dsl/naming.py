@@ -20,17 +20,22 @@ from autodiffc.errors import SourceLocation
 from autodiffc.graph.construct import labelled, view
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.expression import Expression, as_node
-from autodiffc.graph.node import LEAVES, Node, renew
+from autodiffc.graph.node import LEAVES, Node, note, renew
 
 
 def name(expression: Expression, text: str) -> Expression:
-    """The same value under a name of its own, for listings and generated code."""
+    """Names a value, for listings and generated code; the value stays what it is.
+
+    What has a name already (leaves have) keeps it, and a copy of it gets the new one.
+    """
     node = as_node(expression, "the expression to name")
     check_name(text, "an intermediate")
-    if node.op in LEAVES:  # those keep their own names
+    if node.name == text and node.op not in LEAVES:
+        return Expression(node)
+    if node.name is not None or node.op in LEAVES:
         with labelled("copy"):
             node = view(node, node.shape, lambda rows: rows, label="copy")
-    return Expression(renew(node, name=text))
+    return Expression(note(node, name=text))
 
 
 def named_graph(graph: Graph) -> Graph:

@@ -10,7 +10,9 @@
     stop_gradient         its input, cut off from differentiation
     check_index           its integer input, known to lie in [0, attrs["extent"]) afterwards
 
-Nodes are immutable and compared by identity, so they are dictionary keys and networkx nodes.
+Nodes are immutable and compared by identity, so they are dictionary keys and networkx nodes. What
+is noted on them (`note`) comes later and does not change their value: the user's name for an
+intermediate, and for a gradient the scalar that it is the gradient of.
 `serial` numbers them in order of creation, which makes every order in the compiler deterministic.
 """
 
@@ -45,6 +47,7 @@ class Node:
     label: str | None = None
     loc: SourceLocation | None = None
     subgraph: Any = None
+    gradient_of: Node | None = None
     serial: int = field(default_factory=lambda: next(_serials))
 
     def __post_init__(self) -> None:
@@ -68,6 +71,15 @@ class Node:
     def __repr__(self) -> str:
         title = self.name or f"#{self.serial}"
         return f"<{self.label or self.op} {title}: {self.type}>"
+
+
+def note(node: Node, *, name: str | None = None, gradient_of: Node | None = None) -> Node:
+    """The node itself, with a name or an origin noted on it."""
+    if name is not None:
+        object.__setattr__(node, "name", name)
+    if gradient_of is not None:
+        object.__setattr__(node, "gradient_of", gradient_of)
+    return node
 
 
 def renew(node: Node, **changes: Any) -> Node:

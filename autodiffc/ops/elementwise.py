@@ -203,15 +203,16 @@ def _product_power(x: Expression, exponent: int) -> Expression:
         return apply("mul", square_, x) if exponent % 2 else square_
     if exponent == 1:
         return x
-    one = Const(1.0 if is_float(x.dtype) else 1, "int64" if x.dtype == "bool" else x.dtype)
+    if exponent == 0 and is_float(x.dtype):
+        return apply("pow", x, 0.0)  # 1, but it reads x: the gradient is zero, not missing
+    node = cast(x.node, "int64") if x.dtype == "bool" else x.node
 
     def body(bodies: Any) -> Scalar:
-        result: Scalar = one if exponent == 0 else bodies[0]
+        result: Scalar = Const(1, node.dtype) if exponent == 0 else bodies[0]
         for _ in range(exponent - 1):
             result = result * bodies[0]
         return result
 
-    node = cast(x.node, "int64") if x.dtype == "bool" else x.node
     return Expression(elementwise_body((node,), body, node.dtype, label="pow"))
 
 

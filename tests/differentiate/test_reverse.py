@@ -53,18 +53,13 @@ def test_the_gradient_by_itself_is_one() -> None:
     assert value(ad.grad(x, x), {"x": np.array(3.0)}) == 1
 
 
-def test_what_is_not_depended_on_has_a_gradient_of_zeros() -> None:
+def test_vjp_gives_zeros_for_what_no_path_leads_to() -> None:
+    """So the parameters of another head take part in a model; `ad.grad` refuses them."""
     x, y = inputs(x=X, y=np.ones((2, 3)))
-    dx, dy = ad.grad(ad.sum(x), [x, y])
-    assert value(dy, {"x": X, "y": np.ones((2, 3))}).tolist() == np.zeros((2, 3)).tolist()
-    assert dy.shape == (2, 3)
-    assert value(dx, {"x": X}).tolist() == [1, 1, 1]
-
-
-def test_paths_that_do_not_differentiate_give_zeros() -> None:
-    (x,) = inputs(x=X)
-    for y in (ad.floor(x), ad.stop_gradient(x * x), ad.where(x > 0, 1.0, 2.0)):
-        assert value(ad.grad(ad.sum(y), x), {"x": X}).tolist() == [0, 0, 0]
+    dx, dy = gradients(ad.sum(x).node, [x.node, y.node])
+    got = evaluate({"dx": dx, "dy": dy}, {"x": X})
+    assert got["dx"].tolist() == [1, 1, 1]
+    assert got["dy"].tolist() == np.zeros((2, 3)).tolist()
 
 
 def test_only_paths_between_are_walked() -> None:
@@ -88,8 +83,9 @@ def test_named_dims_stay_open() -> None:
     assert dx.shape == (batch, 3)
     for rows in (2, 5):
         assert value(dx, {"x": np.ones((rows, 3))}).shape == (rows, 3)
-    pooled = ad.grad(ad.sum(ad.max_pool2d(ad.input("i", (batch, 1, 4, 4)), 2)), x)
-    assert value(pooled, {"x": np.ones((4, 3))}).tolist() == np.zeros((4, 3)).tolist()
+    image = ad.input("i", (batch, 1, 4, 4))
+    pooled = ad.grad(ad.sum(ad.max_pool2d(image, 2)), image)
+    assert value(pooled, {"i": np.ones((5, 1, 4, 4))}).sum() == 5 * 4
 
 
 def test_deep_graphs_need_no_recursion() -> None:
