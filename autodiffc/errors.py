@@ -115,6 +115,10 @@ class ArgumentError(AutodiffcError, ValueError):
     """An argument with a value outside what is allowed."""
 
 
+class NumberOverflowError(AutodiffcError, OverflowError):
+    """A Python number that the element type it meets cannot hold."""
+
+
 class ArgumentTypeError(AutodiffcError, TypeError):
     """An argument of a type that is not understood."""
 

@@ -22,10 +22,12 @@ import numpy as np
 
 from autodiffc.errors import (
     ArgumentTypeError,
+    DtypeError,
     IndexNotationError,
     SourceLocation,
     TruthValueError,
 )
+from autodiffc.graph.construct import number_of, wide_enough
 from autodiffc.graph.expression import Expression
 from autodiffc.graph.extents import Extent, ExtentLike, shape_text
 from autodiffc.graph.functions import FUNCTIONS
@@ -299,8 +301,15 @@ class Apply(Element):
 
     def __str__(self) -> str:
         text = FUNCTIONS[self.function].text
-        args = [f"({a})" if isinstance(a, Apply) and text else str(a) for a in self.args]
+        args = [f"({a})" if _is_compound(a) and text else str(a) for a in self.args]
         return text.format(*args) if text else f"{self.function}({', '.join(args)})"
+
+
+def _is_compound(element: Element) -> bool:
+    """Whether an element's text has an operator that may bind less tightly than its reader's."""
+    if isinstance(element, IndexExpression):
+        return element.plain is None and bool(element.terms)
+    return isinstance(element, Apply)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -401,45 +410,75 @@ def apply(function: str, *operands: object) -> Element:
     if affine is not None:
         return affine
     args = tuple(as_element(operand) for operand in operands)
-    if function == "pow" and isinstance(args[1], Number):
-        return _power(args[0], args[1].value)
+    if function == "pow":
+        return _power(*args)
     if function == "abs" and not is_float(args[0].dtype):
         return apply("where", apply("lt", args[0], 0), apply("neg", args[0]), args[0])
     if function in ("floordiv", "mod") and not any(is_float(a.dtype) for a in args):
-        args = tuple(convert(a, "int64") if a.dtype == "bool" else a for a in args)
         return _call(f"int_{function}", args)
     return _call(function, args)
 
 
 def _call(function: str, args: tuple[Element, ...]) -> Apply:
     dtypes = argument_dtypes(function, args)
+    for arg, dtype in zip(args, dtypes, strict=True):
+        if isinstance(arg, Number):
+            number_of(arg.value, dtype)  # refuses one that does not fit
     typed = [(Arg(k), dtype) for k, dtype in enumerate(dtypes)]
-    return Apply(function, args, coerced_call(function, *typed)[1])
+    try:
+        return Apply(function, args, coerced_call(function, *typed)[1])
+    except DtypeError as error:
+        error.loc = error.loc or here()
+        raise
 
 
-def _power(x: Element, exponent: float) -> Element:
+def _power(x: Element, y: Element) -> Element:
+    """x**y; of integers an integer."""
+    if isinstance(y, Number):
+        return _literal_power(x, y.value)
+    floating = is_float(x.dtype) or is_float(y.dtype)
+    return _call("pow" if floating else "int_pow", (x, y))
+
+
+def _literal_power(x: Element, exponent: float) -> Element:
     """x**exponent in the form a reader of the exponent would choose: products, roots."""
-    if exponent in (0.5, -0.5) and is_float(x.dtype):
+    if isinstance(exponent, float) and not is_float(x.dtype):
+        x = convert(x, "real")
+    if not is_float(x.dtype) and not 0 < exponent <= 4:
+        return _integer_power(x, int(exponent))
+    if exponent in (0.5, -0.5):
         return apply("sqrt" if exponent > 0 else "rsqrt", x)
     if exponent not in (-4, -3, -2, -1, 1, 2, 3, 4):
         return _call("pow", (x, Number(float(exponent))))
     if exponent < 0:
-        return apply("div", 1.0, _power(x, -exponent))
-    product = x
+        return apply("div", 1.0, _literal_power(x, -exponent))
+    product = convert(x, "int64") if x.dtype == "bool" else x
     for _ in range(int(exponent) - 1):
         product = apply("mul", product, x)
     return product
 
 
+def _integer_power(x: Element, exponent: int) -> Element:
+    if exponent < 0:
+        raise DtypeError(
+            "a power of integers would not be an integer",
+            found=f"{x}, of dtype {x.dtype}, to the power of {exponent}",
+            expected="a floating base, e.g. ad.astype(x, 'float32')",
+            loc=here(),
+        )
+    return _call("int_pow", (x, Number(exponent)))
+
+
 def argument_dtypes(function: str, args: Sequence[Element]) -> list[str]:
     """The type each argument brings along; numbers take that of their company."""
-    selecting = FUNCTIONS.get(function) is not None and FUNCTIONS[function].rule == "select"
-    values = args[1:] if selecting else args
+    values = args[1:] if FUNCTIONS[function].rule == "select" else args
     tensors = [a.dtype for a in values if not isinstance(a, Number)]
     common = promote(*tensors) if tensors else "bool"
     for arg in values:
         if isinstance(arg, Number):
             common = promote_weak(common, arg.value)
+    if FUNCTIONS[function].rule == "compare":
+        common = wide_enough(common, *(a.value for a in values if isinstance(a, Number)))
     return [
         a.dtype if not isinstance(a, Number) or isinstance(a.value, bool) else common for a in args
     ]

@@ -31,7 +31,7 @@ from autodiffc.dsl.nonempty import may_be_empty
 from autodiffc.errors import SourceLocation
 from autodiffc.graph.affine import Affine, identity
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect, Row
-from autodiffc.graph.construct import check_index, compute
+from autodiffc.graph.construct import check_index, compute, number_of
 from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg, Const, Scalar, Size, cast_to, coerced_call
@@ -175,8 +175,7 @@ class _Builder:
         return self.nested(element), element.dtype
 
     def number(self, number: Number, dtype: str) -> Scalar:
-        value = number.value
-        return Const(float(value) if is_float(dtype) else value, dtype)
+        return number_of(number.value, dtype)
 
     def call(self, element: Apply) -> Typed:
         dtypes = argument_dtypes(element.function, element.args)

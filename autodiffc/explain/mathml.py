@@ -23,7 +23,7 @@ from autodiffc.graph.notations import (
 _FORMS: Mapping[str, Form] = {
     **FORMS,
     "div": Form(PRODUCT, (LOOSE, LOOSE)),
-    "pow": Form(POWER, (ATOM, LOOSE)),
+    **dict.fromkeys(("pow", "int_pow"), Form(POWER, (ATOM, LOOSE))),
     "exp": Form(POWER, (LOOSE,)),
     "where": Form(LOOSE, (LOOSE, LOOSE, LOOSE)),
 }
@@ -154,7 +154,7 @@ class MathML(Notation):
 
 _SPECIAL = {
     "div": "<mfrac>{0}{1}</mfrac>",
-    "pow": "<msup>{0}{1}</msup>",
+    **dict.fromkeys(("pow", "int_pow"), "<msup>{0}{1}</msup>"),
     "exp": "<msup><mi>e</mi>{0}</msup>",
     "sqrt": "<msqrt>{0}</msqrt>",
     "abs": "<mrow><mo>|</mo>{0}<mo>|</mo></mrow>",

@@ -33,7 +33,7 @@ class Unicode(Notation):
         return Written(written.text, PRODUCT) if isinstance(name, Gradient) else written
 
     def function(self, name: str, args: Sequence[str]) -> str:
-        if name == "pow":
+        if name in ("pow", "int_pow"):
             base, exponent = args
             whole = exponent.strip("()")
             if whole.removeprefix("-").isdigit():

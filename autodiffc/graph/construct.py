@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from autodiffc.errors import ArgumentTypeError, DtypeError, IndexRangeError, ShapeError
+from autodiffc.errors import (
+    ArgumentTypeError,
+    DtypeError,
+    IndexRangeError,
+    NumberOverflowError,
+    ShapeError,
+)
 from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Row, prune_operands
 from autodiffc.graph.extents import Extent, ExtentLike, defaults, difference, product, shape_text
@@ -21,7 +27,7 @@ from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg, Const, Number, Scalar, cast_to, coerced_call, dtype_of
-from autodiffc.graph.types import TensorType, is_float, promote, promote_weak
+from autodiffc.graph.types import TensorType, is_float, is_integer, promote, promote_weak
 
 _label: ContextVar[str | None] = ContextVar("label", default=None)
 
@@ -144,6 +150,8 @@ def elementwise(function: str, *args: Value) -> Node:
     """`function` applied element by element, with broadcasting and promotion."""
     rule = FUNCTIONS[function].rule
     common = _common_dtype(args[1:] if rule == "select" else args)
+    if rule == "compare":
+        common = wide_enough(common, *(a for a in args if not isinstance(a, Node)))
     if rule == "select":
         args = (_as_condition(args[0]), *args[1:])
 
@@ -248,9 +256,43 @@ def _number_dtype(number: Number, common: str) -> str:
 
 
 def _number(number: Number, common: str) -> Const:
-    dtype = _number_dtype(number, common)
-    return Const(
-        number if dtype == "bool" else float(number) if is_float(dtype) else int(number), dtype
+    return number_of(number, _number_dtype(number, common))
+
+
+def number_of(number: Number, dtype: str) -> Const:
+    """A Python number as a constant; one that its company's type cannot hold is refused."""
+    if dtype == "bool":
+        return Const(bool(number), dtype)
+    try:
+        value = float(number) if is_float(dtype) else int(number)
+    except OverflowError:
+        _refuse_number(number, dtype)
+    if is_integer(dtype) and not fits(value, dtype):
+        _refuse_number(number, dtype)
+    return Const(value, dtype)
+
+
+def wide_enough(dtype: str, *numbers: Number) -> str:
+    """What to compare elements of `dtype` and numbers in: an integer type may be too small."""
+    small = is_integer(dtype) and not all(fits(n, dtype) for n in numbers)
+    return "int64" if small else dtype
+
+
+def fits(number: Number, dtype: str) -> bool:
+    """Whether an integer type holds a number."""
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= number <= limits.max)
+
+
+def _refuse_number(number: Number, dtype: str) -> NoReturn:
+    range_ = f": {np.iinfo(dtype).min} to {np.iinfo(dtype).max}" if is_integer(dtype) else ""
+    text = str(number) if abs(number) < 10**40 else f"an integer of {int(number).bit_length()} bits"
+    raise NumberOverflowError(
+        "a number does not fit the element type it meets",
+        found=f"{text} beside {dtype}",
+        expected=f"{dtype}{range_}",
+        help="ad.astype(x, 'int64') makes room" if dtype in ("uint8", "int32") else None,
+        loc=here(),
     )
 
 

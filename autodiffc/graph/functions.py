@@ -12,6 +12,7 @@ Typing rules:
     compare    two of one type to bool            lt, eq
     predicate  a float to bool                    isnan
     logical    bools or integers to the same      and, or, xor, not
+    integer    integers to the same               int_floordiv, int_pow
     select     (bool, T, T) to T                  where
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-RULES = ("float", "numeric", "compare", "predicate", "logical", "select")
+RULES = ("float", "numeric", "compare", "predicate", "logical", "integer", "select")
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ FORMS: Mapping[str, Form] = {
     "mod": Form(PRODUCT, (PRODUCT, NOT)),
     "int_floordiv": Form(PRODUCT, (PRODUCT, NOT)),
     "int_mod": Form(PRODUCT, (PRODUCT, NOT)),
-    "pow": Form(POWER, (ATOM, ATOM)),
+    **dict.fromkeys(("pow", "int_pow"), Form(POWER, (ATOM, ATOM))),
     "not": Form(NOT, (NOT,)),
     "and": Form(AND, (AND, SUM)),
     "xor": Form(XOR, (XOR, SUM)),
@@ -58,7 +58,7 @@ FORMS: Mapping[str, Form] = {
 LATEX_FORMS: Mapping[str, Form] = {
     **FORMS,
     "div": Form(PRODUCT, (LOOSE, LOOSE)),
-    "pow": Form(POWER, (ATOM, LOOSE)),
+    **dict.fromkeys(("pow", "int_pow"), Form(POWER, (ATOM, LOOSE))),
     "exp": Form(POWER, (LOOSE,)),
     "exp2": Form(POWER, (LOOSE,)),
     "expm1": Form(SUM, (LOOSE,)),

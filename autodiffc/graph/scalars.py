@@ -219,15 +219,39 @@ def result_dtype(function: Function, dtypes: Sequence[str]) -> str:
 def coerced_call(name: str, *args: tuple[Scalar, str]) -> tuple[Scalar, str]:
     """A call over arguments of any types, with casts to the type that the function works in.
 
-    Arguments and result are pairs of a body and its type.
+    Arguments and result are pairs of a body and its type. Truth values are added and multiplied as
+    PyTorch does: their sum is `or`, their product `and`.
     """
     function = FUNCTIONS[name]
     values = args[1:] if function.rule == "select" else args
-    common = _working_dtype(function, promote(*(d for _, d in values)))
+    promoted = promote(*(d for _, d in values))
+    if promoted == "bool" and name in _OF_TRUTH_VALUES:
+        name = _of_truth_values(name)
+        function = FUNCTIONS[name]
+    common = _working_dtype(function, promoted)
     cast = [_cast(s, d, common) for s, d in values]
     if function.rule == "select":
         cast.insert(0, _cast(*args[0], "bool"))
     return Call(name, tuple(cast)), "bool" if function.rule in ("compare", "predicate") else common
+
+
+_OF_TRUTH_VALUES = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and", "sub": None}
+
+
+def _of_truth_values(name: str) -> str:
+    found = _OF_TRUTH_VALUES[name]
+    if found is None:
+        raise DtypeError(
+            "truth values cannot be subtracted", found="bool - bool", expected="x ^ y, or x & ~y"
+        )
+    return found
+
+
+def summands(*args: tuple[Scalar, str]) -> list[tuple[Scalar, str]]:
+    """Factors whose products are added up: truth values alone count as int64."""
+    if any(dtype != "bool" for _, dtype in args):
+        return list(args)
+    return [(cast_to(scalar, "bool", "int64"), "int64") for scalar, _ in args]
 
 
 def cast_to(scalar: Scalar, dtype: str, wanted: str) -> Scalar:
@@ -247,7 +271,7 @@ def _cast(scalar: Scalar, dtype: str, wanted: str) -> Scalar:
 def _working_dtype(function: Function, dtype: str) -> str:
     if function.rule in ("float", "predicate") and not is_float(dtype):
         return "real"
-    if function.rule == "numeric" and dtype == "bool":
+    if function.rule in ("numeric", "integer") and dtype == "bool":
         return "int64"
     if function.rule == "logical" and not (dtype == "bool" or is_integer(dtype)):
         raise DtypeError(
@@ -263,6 +287,8 @@ def _allowed(rule: str, dtypes: Sequence[str]) -> bool:
         return dtypes[0] != "bool"
     if rule == "logical":
         return not is_float(dtypes[0])
+    if rule == "integer":
+        return is_integer(dtypes[0])
     return rule == "compare" or dtypes[0] == "bool"
 
 

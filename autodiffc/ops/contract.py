@@ -25,7 +25,7 @@ from autodiffc.graph.expression import OPERATORS, Expression, as_node
 from autodiffc.graph.extents import ExtentLike, shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
-from autodiffc.graph.scalars import Arg, Scalar, coerced_call
+from autodiffc.graph.scalars import Arg, Scalar, coerced_call, summands
 from autodiffc.ops.registry import integers, operation, sample, tensor
 
 Labels = tuple[Hashable, ...]
@@ -37,9 +37,12 @@ def contract(operands: Sequence[tuple[Node, Labels]], out: Labels, what: str) ->
     summed = [label for label in extents if label not in out]
     order = [*out, *summed]
     position = {label: k for k, label in enumerate(order)}
-    body, dtype = _typed(0, operands)
-    for k in range(1, len(operands)):
-        body, dtype = coerced_call("mul", (body, dtype), _typed(k, operands))
+    factors: list[tuple[Scalar, str]] = [(Arg(k), n.dtype) for k, (n, _) in enumerate(operands)]
+    if summed:
+        factors = summands(*factors)
+    body, dtype = factors[0]
+    for factor in factors[1:]:
+        body, dtype = coerced_call("mul", (body, dtype), factor)
     formula = Comprehension(
         Domain(tuple(extents[label] for label in order)),
         tuple(index(len(order), k) for k in range(len(out))),
@@ -49,10 +52,6 @@ def contract(operands: Sequence[tuple[Node, Labels]], out: Labels, what: str) ->
     )
     shape = tuple(extents[label] for label in out)
     return compute([node for node, _ in operands], [formula], shape, label=what)
-
-
-def _typed(k: int, operands: Sequence[tuple[Node, Labels]]) -> tuple[Scalar, str]:
-    return Arg(k), operands[k][0].dtype
 
 
 def _extents(operands: Sequence[tuple[Node, Labels]], what: str) -> dict[Hashable, ExtentLike]:
@@ -108,6 +107,7 @@ def _access(
         sample(tensor(6, 1, 3, 4), tensor(2, 4, 1)),
         sample(tensor(3, 0), tensor(0, 2)),
         sample(integers(2, 3), tensor(3, 2)),
+        sample(tensor(2, 3, dtype="bool"), integers(3, 2)),
     ],
 )
 def matmul(x: Any, y: Any) -> Expression:

@@ -142,10 +142,10 @@ def mod(x: Any, y: Any) -> Expression:
 
 
 def _integer_or_float(name: str, *operands: Any) -> str:
-    """Division that rounds has a form of its own for integers."""
+    """Division that rounds, and powers, have a form of their own for integers."""
     if any(is_element(o) for o in operands):
         return name
-    integer = all(is_integer(operand(o).dtype) for o in operands)
+    integer = not any(is_float(operand(o).dtype) for o in operands)
     return f"int_{name}" if integer else name
 
 
@@ -160,32 +160,31 @@ _POWERS = [2, 3, 1, 0, -1, -2, 5, 9, 0.5, -0.5, 1.7]
         sample(2.0, tensor(3)),
         sample(integers(4), 3),
         sample(integers(4), 6),
+        sample(integers(4), 2.0),
+        sample(integers(3, 4), integers(4, low=0, high=7)),
+        sample(integers(3, 1, dtype="int64"), np.arange(8)),
+        sample(2, integers(4, low=0, high=31)),
+        sample(integers(4, low=0, high=4, dtype="uint8"), integers(4, low=0, high=6)),
+        sample(1.5, integers(4)),
     ],
 )
 def pow(x: Any, y: Any) -> Expression:
-    """x**y; whole exponents written as numbers become products, 0.5 a square root."""
+    """x**y, of integers an integer; whole numbers become products, 0.5 a square root."""
     if isinstance(y, bool | int | float | np.number) and not is_element(x):
         return _literal_power(operand(x), y.item() if isinstance(y, np.number) else y)
-    if not is_element(x) and not is_element(y) and not is_float(operand(y).dtype):
-        _refuse_integer_power(operand(x), "an integer tensor")
-    return apply("pow", x, y)
+    return apply(_integer_or_float("pow", x, y), x, y)
 
 
 def _literal_power(x: Expression, exponent: float) -> Expression:
     """The forms that a reader of the exponent would choose."""
-    if not is_float(x.dtype) and not float(exponent).is_integer():
-        return apply("pow", x, exponent)
+    if isinstance(exponent, float) and not is_float(x.dtype):
+        x = Expression(cast(x.node, "real"))
     if exponent in (0.5, -0.5):
         return apply("sqrt" if exponent > 0 else "rsqrt", x)
     if not float(exponent).is_integer() or (is_float(x.dtype) and not -8 <= exponent <= 8):
         return apply("pow", x, float(exponent))
     if exponent >= 0:
         return _product_power(x, int(exponent))
-    _refuse_integer_power(x, f"the exponent {exponent}")
-    return apply("div", 1.0, _product_power(x, -int(exponent)))
-
-
-def _refuse_integer_power(x: Expression, exponent: str) -> None:
     if not is_float(x.dtype):
         raise DtypeError(
             "a power of integers would not be an integer",
@@ -193,6 +192,7 @@ def _refuse_integer_power(x: Expression, exponent: str) -> None:
             expected="a floating base, e.g. ad.astype(x, 'float32')",
             loc=here(),
         )
+    return apply("div", 1.0, _product_power(x, -int(exponent)))
 
 
 def _product_power(x: Expression, exponent: int) -> Expression:

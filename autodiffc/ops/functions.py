@@ -162,14 +162,22 @@ _float("floordiv", np.floor_divide, ANY, POSITIVE, differentiable=False,
 _float("mod", np.mod, (0.3, 0.6), (0.7, 0.9), expand=lambda x, y: _float_mod(x, y),
        partials=(lambda x, y, out: ONE, lambda x, y, out: -call("floordiv", x, y)),
        text="{0} % {1}", latex=r"{0} \bmod {1}")
-_function("int_floordiv", "logical", np.floor_divide, samples=(ANY, POSITIVE), differentiable=False,
+_function("int_floordiv", "integer", np.floor_divide, samples=(ANY, POSITIVE), differentiable=False,
           operator="({1} == 0 ? 0 : {1} == -1 ? 0 - {0} : {0} / {1}"
                    " - (({0} % {1} != 0) & (({0} < 0) != ({1} < 0))))",
           text="{0} // {1}", latex=r"\left\lfloor {0} / {1} \right\rfloor")
-_function("int_mod", "logical", np.mod, samples=(ANY, POSITIVE), differentiable=False,
+_function("int_mod", "integer", np.mod, samples=(ANY, POSITIVE), differentiable=False,
           operator="({1} == 0 ? 0 : {1} == -1 ? 0 : {0} % {1}"
                    " + {1} * (({0} % {1} != 0) & (({0} < 0) != ({1} < 0))))",
           text="{0} % {1}", latex=r"{0} \bmod {1}")
+
+# Powers of integers are integers, by squaring: exact wherever the power fits its type. A negative
+# exponent gives 0 but for the bases 1 and -1, as in PyTorch.
+_function("int_pow", "integer", lambda x, y: _integer_power(x, y), samples=(ANY, (-1.0, 4.0)),
+          differentiable=False, expand=lambda x, y: _int_pow(x, y),
+          text="{0}**{1}", latex="{{{0}}}^{{{1}}}")
+_function("int_pow_step", "integer", lambda power, x: power * power * x, samples=(ANY, ANY),
+          differentiable=False, expand=lambda power, x: power * power * x)
 
 # --- Exponentials and logarithms ---
 
@@ -312,3 +320,25 @@ def _float_floordiv(x: Scalar, y: Scalar) -> Scalar:
     quotient = call("round", (x - remainder) / y)
     stepped = select(_rounds_away(remainder, y), quotient - 1.0, quotient)
     return select(call("eq", y, 0.0), x / y, stepped)
+
+
+def _integer_power(x: Any, y: Any) -> Any:
+    power = np.power(x, np.maximum(y, 0))
+    return np.where(y < 0, np.where(np.abs(x) == 1, np.power(x, y & 1), 0), power)
+
+
+def _int_pow(x: Scalar, y: Scalar) -> Scalar:
+    """From the exponent's highest bit down: square, and multiply by x where the bit is set.
+
+    Of an exponent above 63 only its parity matters, since the base is 0, 1 or -1 then.
+    """
+    odd = call("and", y, 1.0)
+    exponent = select(call("gt", y, 63.0), odd + 62.0, y)
+    power: Scalar = ONE
+    for bit in (32.0, 16.0, 8.0, 4.0, 2.0, 1.0):
+        factor = select(call("ne", call("and", exponent, bit), 0.0), x, 1.0)
+        power = factor if power is ONE else call("int_pow_step", power, factor)
+    minus_one = call("and", call("lt", x, 0.0), call("eq", x + 1.0, 0.0))
+    unit = call("or", call("eq", x, 1.0), minus_one)
+    reciprocal = select(unit, select(call("ne", odd, 0.0), x, 1.0), 0.0)
+    return select(call("lt", y, 0.0), reciprocal, power)

@@ -25,7 +25,7 @@ from autodiffc.graph.expression import Expression, as_node
 from autodiffc.graph.extents import ExtentLike, defaults, difference, shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
-from autodiffc.graph.scalars import Arg, coerced_call
+from autodiffc.graph.scalars import Arg, coerced_call, summands
 from autodiffc.ops import window_references as references
 from autodiffc.ops.apply import at_least
 from autodiffc.ops.registry import operation, sample, tensor
@@ -300,7 +300,7 @@ def _products(
     accesses: tuple[Access, ...],
     shape: tuple[ExtentLike, ...],
 ) -> Node:
-    body, _ = coerced_call("mul", (Arg(0), weight.dtype), (Arg(1), x.dtype))
+    body, _ = coerced_call("mul", *summands((Arg(0), weight.dtype), (Arg(1), x.dtype)))
     formula = Comprehension(domain, out, accesses, body, "sum")
     return compute([weight, x], [formula], shape, label=what)
 

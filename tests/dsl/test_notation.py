@@ -366,6 +366,14 @@ def test_elements_convert() -> None:
     check(y, X.astype("int32").astype(float), x=X)
 
 
+def test_messages_show_how_indices_are_grouped() -> None:
+    i, k = ad.indices("i k")
+    assert str((i + k) % 5) == "(i + k) % 5"
+    assert str((2 * i) // 3) == "(2*i) // 3"
+    assert str(i % 5 + 1) == "(i % 5) + 1"
+    assert str(-(i % 5)) == "-(i % 5)"
+
+
 # --- extents ---
 
 

@@ -104,7 +104,9 @@ def test_calls_that_break_their_rule(body: Scalar, dtypes: list[str]) -> None:
     ("function", "dtypes", "working", "result"),
     [
         ("add", ("int32", "real"), "real", "real"),
-        ("add", ("bool", "bool"), "int64", "int64"),
+        ("add", ("bool", "int32"), "int32", "int32"),
+        ("sign", ("bool",), "int64", "int64"),
+        ("int_floordiv", ("bool", "bool"), "int64", "int64"),
         ("add", ("float32", "real"), "real", "real"),
         ("div", ("int32", "int64"), "real", "real"),
         ("exp", ("bool",), "real", "real"),
@@ -122,6 +124,20 @@ def test_coercion(function: str, dtypes: tuple[str, ...], working: str, result: 
     assert body.args == tuple(
         Arg(k) if d == working else Cast(working, Arg(k)) for k, d in enumerate(dtypes)
     )
+
+
+@pytest.mark.parametrize(
+    ("function", "meant"), [("add", "or"), ("mul", "and"), ("maximum", "or"), ("minimum", "and")]
+)
+def test_arithmetic_of_truth_values_is_logic(function: str, meant: str) -> None:
+    """As in PyTorch, whose sums and products of bool tensors are bool."""
+    assert coerced_call(function, (x, "bool"), (y, "bool")) == (Call(meant, (x, y)), "bool")
+    assert coerced_call(function, (x, "bool"), (y, "uint8"))[1] == "uint8"
+
+
+def test_truth_values_cannot_be_subtracted() -> None:
+    with pytest.raises(DtypeError, match=r"(?s)cannot be subtracted.*x \^ y"):
+        coerced_call("sub", (x, "bool"), (y, "bool"))
 
 
 def test_coercion_of_a_choice() -> None:

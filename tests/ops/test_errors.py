@@ -15,6 +15,7 @@ from autodiffc.errors import (
     AutodiffcError,
     DtypeError,
     IndexRangeError,
+    NumberOverflowError,
     ShapeError,
 )
 from autodiffc.graph.construct import leaf
@@ -104,7 +105,12 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: ~x(2), DtypeError, "truth values"),
     (lambda: -x(2, dtype="bool"), DtypeError, "~x"),
     (lambda: x(2, **IDS) ** -1, DtypeError, "power of integers"),
-    (lambda: 2 ** x(2, **IDS), DtypeError, "power of integers"),
+    (lambda: x(2, dtype="bool") - x(2, dtype="bool"), DtypeError, "cannot be subtracted"),
+    (lambda: x(2, **IDS) + 2**40, NumberOverflowError, "(?s)1099511627776 beside int32.*int64"),
+    (lambda: x(2, dtype="uint8") * -1, NumberOverflowError, "-1 beside uint8"),
+    (lambda: 2**70 - x(2, dtype="int64"), NumberOverflowError, "beside int64"),
+    (lambda: x(2) * 10**400, NumberOverflowError, "(?s)1329 bits beside real"),
+    (lambda: op("where", x(2) > 0, x(2, **IDS), 2**31), NumberOverflowError, "beside int32"),
     (lambda: op("where", x(2), x(2), x(2)), DtypeError, "condition must be a bool"),
     (lambda: op("astype", x(2), "complex64"), DtypeError, "unknown dtype"),
     (lambda: op("cross_entropy", x(2, 3, **IDS), x(2, **IDS)), DtypeError, "floating elements"),
