@@ -5,7 +5,8 @@
     python -m benchmarks --threads 1 --rounds 60  one thread, more rounds
     python -m benchmarks --list
 
-The table goes to stdout; results.json, table.md and the rooflines into --output.
+The table goes to stdout; results.json and table.md are in --output after each workload, rooflines at
+the end.
 """
 
 from __future__ import annotations
@@ -40,8 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for threads in WORKLOADS[name].threads
         if threads in chosen.threads
     ]
-    run = report.whole(list(_measure(pairs, chosen)))
-    written = report.write(run, chosen.output)
+    found: list[dict[str, Any]] = []
+    try:
+        for each in _measure(pairs, chosen):
+            found.append(each)
+            report.write(report.whole(found), chosen.output)
+    except KeyboardInterrupt:
+        print(f"interrupted after {len(found)} of {len(pairs)}", file=sys.stderr)
+    run = report.whole(found)
+    written = [*report.write(run, chosen.output), *report.plots(run, chosen.output)]
     print(report.markdown(run), end="")
     for path in written:
         print(path, file=sys.stderr)

@@ -142,16 +142,17 @@ def _notes(found: Sequence[Found]) -> Iterator[str]:
 
 
 def write(run: Mapping[str, Any], folder: Path) -> list[Path]:
-    """results.json, table.md, and the roofline as PNG and SVG where matplotlib is there."""
+    """results.json and table.md."""
     folder.mkdir(parents=True, exist_ok=True)
     results, table = folder / "results.json", folder / "table.md"
     results.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     table.write_text(markdown(run), encoding="utf-8")
-    return [results, table, *_plots(run["workloads"], folder)]
+    return [results, table]
 
 
-def _plots(found: Sequence[Found], folder: Path) -> list[Path]:
-    """One roofline for each type and number of threads."""
+def plots(run: Mapping[str, Any], folder: Path) -> list[Path]:
+    """One roofline for each type and number of threads, as PNG and SVG; none without matplotlib."""
+    found: Sequence[Found] = run["workloads"]
     kinds = dict.fromkeys((f["dtype"], f["threads"]) for f in found if f.get("contestants"))
     written = []
     for dtype, threads in kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -104,6 +105,11 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert ours_first["name"] == "autodiffc"
     assert ours_first["ratio"] == 1
     assert len(ours_first["seconds"]["samples"]) == 2
+    if importlib.util.find_spec("matplotlib"):
+        assert {f.name for f in tmp_path.glob("roofline_*")} == {
+            "roofline_float64_1.png",
+            "roofline_float64_1.svg",
+        }
 
 
 def test_unknown_workloads_are_refused() -> None:
