@@ -153,7 +153,8 @@ class IndexExpression(Element):
 
     @property
     def dtype(self) -> str:
-        return "int32"
+        """As a value: wide enough for the square of any index, as `ad.arange` is."""
+        return "int64"
 
     @property
     def indices(self) -> tuple[Index, ...]:

@@ -34,7 +34,7 @@ from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirec
 from autodiffc.graph.construct import check_index, compute, number_of
 from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.node import Node
-from autodiffc.graph.scalars import Arg, Const, Scalar, Size, cast_to, coerced_call
+from autodiffc.graph.scalars import Arg, Cast, Const, Scalar, Size, cast_to, coerced_call
 from autodiffc.graph.scalars import Index as IndexValue
 from autodiffc.graph.types import is_float
 
@@ -160,7 +160,7 @@ class _Builder:
 
     def scalar(self, element: Element) -> Typed:
         if isinstance(element, IndexExpression):
-            return self.index_value(element), "int32"
+            return self.index_value(element), "int64"
         if isinstance(element, Number):
             return self.number(element, element.dtype), element.dtype
         if isinstance(element, Read):
@@ -190,16 +190,12 @@ class _Builder:
         constant = expression.constant
         total: Scalar | None = None
         if constant != 0 or not expression.terms:
-            total = (
-                Const(constant, "int32")
-                if isinstance(constant, int)
-                else cast_to(Size(constant), "int64", "int32")
-            )
+            total = Const(constant, "int64") if isinstance(constant, int) else Size(constant)
         for index, coefficient in expression.terms.items():
-            term: Scalar = IndexValue(self.position[index])
+            term: Scalar = Cast("int64", IndexValue(self.position[index]))
             if coefficient != 1:
-                term = _int_call("mul", Const(coefficient, "int32"), term)
-            total = term if total is None else _int_call("add", total, term)
+                term = Const(coefficient, "int64") * term
+            total = term if total is None else total + term
         assert total is not None
         return total
 
@@ -244,10 +240,6 @@ class _Builder:
 
     def in_loop_order(self, indices: dict[Index, None]) -> tuple[Index, ...]:
         return tuple(i for i in self.formula.loops if i in indices)
-
-
-def _int_call(function: str, a: Scalar, b: Scalar) -> Scalar:
-    return coerced_call(function, (a, "int32"), (b, "int32"))[0]
 
 
 def unique_names(indices: Sequence[Index]) -> tuple[str, ...]:

@@ -47,7 +47,6 @@ from autodiffc.graph.scalars import (
     replace_args,
     rewrite,
 )
-from autodiffc.graph.types import is_float
 
 NameOf = Callable[[Node], str]
 
@@ -237,8 +236,8 @@ def formula_text(node: Node, *, name_of: NameOf) -> str:
 
 
 def tidy(s: Scalar) -> Scalar:
-    """Signs pulled out, conversions of whole numbers to floats left unsaid. For display only."""
-    if isinstance(s, Cast) and is_float(s.dtype) and isinstance(s.x, Index | Size):
+    """Signs pulled out, conversions of indices and sizes left unsaid. For display only."""
+    if isinstance(s, Cast) and s.dtype != "bool" and isinstance(s.x, Index | Size):
         return s.x
     if not isinstance(s, Call):
         return s

@@ -279,7 +279,7 @@ def _step(body: Scalar, dtypes: Sequence[str]) -> Scalar | None:
         found = _match(rule.pattern, body, {})
         if found is not None and _holds(rule.condition, body, dtypes):
             return _fill(rule.result, found, dtype_of(body.args[-1], dtypes))
-    return _power_of_two(body)
+    return _power_of_two(body) or _narrow(body, dtypes)
 
 
 def _holds(condition: str | None, body: Call, dtypes: Sequence[str]) -> bool:
@@ -345,6 +345,29 @@ def _power_of_two(body: Call) -> Scalar | None:
     if abs(fraction) != 0.5 or abs(exponent) > 100:
         return None
     return Call("mul", (body.args[0], Const(1.0 / float(divisor.value), divisor.dtype)))
+
+
+def _narrow(body: Call, dtypes: Sequence[str]) -> Call | None:
+    """`cast(x) < cast(y) -> x < y` where the casts lose nothing; a number may be on one side."""
+    if FUNCTIONS[body.function].rule != "compare":
+        return None
+    casts = [a for a in body.args if isinstance(a, Cast)]
+    sources = {dtype_of(c.x, dtypes) for c in casts}
+    if len(sources) != 1:
+        return None
+    (source,) = sources
+    if any((source, c.dtype) not in EXACT_CASTS for c in casts):
+        return None
+    args = [a.x if isinstance(a, Cast) else _as_exactly(a, source) for a in body.args]
+    return None if None in args else Call(body.function, tuple(a for a in args if a is not None))
+
+
+def _as_exactly(body: Scalar, dtype: str) -> Const | None:
+    """A number of another type that means the same."""
+    if not isinstance(body, Const) or not (is_integer(body.dtype) and is_integer(dtype)):
+        return None
+    limits = np.iinfo(dtype)
+    return Const(body.value, dtype) if limits.min <= body.value <= limits.max else None
 
 
 def calls_in(body: Scalar) -> int:

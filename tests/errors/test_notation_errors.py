@@ -110,7 +110,7 @@ def test_mistakes_of_the_whole_call(tmp_path: Path, formula: str, words: list[st
         ("ad.sum_over((), v[i])", IndexNotationError, "ad.sum_over((), v[i])", []),
         ("ad.sum_over((i, i), v[i])", IndexNotationError, "ad.sum_over((i, i), v[i])", ["twice"]),
         ("ad.sum_over(i, v)", IndexNotationError, "ad.sum_over(i, v)", ["whole tensor"]),
-        ("ad.sum_over(i, v[i], where=i)", DtypeError, "ad.sum_over(i, v[i], where=i)", ["int32"]),
+        ("ad.sum_over(i, v[i], where=i)", DtypeError, "ad.sum_over(i, v[i], where=i)", ["int64"]),
         ("ad.max_over(i, v[i] > 0)", DtypeError, "ad.max_over(i, v[i] > 0)", ["bool"]),
         ("0 <= i < 3", TruthValueError, "0 <= i < 3", ["`&`"]),
         ('ad.indices("i 2")', ArgumentTypeError, 'ad.indices("i 2")', []),

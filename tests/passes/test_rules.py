@@ -160,3 +160,19 @@ def test_casts() -> None:
         "float64", Cast("int32", Arg(0))
     )
     assert simplify_body(Cast("bool", Const(2.5, "float64")), ()) == Const(True, "bool")
+
+
+def test_comparisons_see_through_casts_that_lose_nothing() -> None:
+    a, b = Cast("int64", Arg(0)), Cast("int64", Arg(1))
+    assert simplify_body(Call("lt", (a, b)), ["int32", "int32"]) == Call("lt", (Arg(0), Arg(1)))
+    seven, huge = Const(7, "int64"), Const(2**40, "int64")
+    narrow = Call("ge", (Const(7, "int32"), Arg(0)))
+    assert simplify_body(Call("ge", (seven, a)), ["int32"]) == narrow
+    for body, dtypes in (
+        (Call("lt", (a, huge)), ["int32"]),
+        (Call("lt", (a, b)), ["int32", "uint8"]),
+        (Call("lt", (Cast("float32", Arg(0)), Cast("float32", Arg(1)))), ["int32", "int32"]),
+        (Call("eq", (Cast("float64", Arg(0)), Const(0.5, "float64"))), ["int32"]),
+        (Call("eq", (Cast("bool", Arg(0)), Cast("bool", Arg(1)))), ["int32", "int32"]),
+    ):
+        assert simplify_body(body, dtypes) == body
