@@ -5,8 +5,8 @@
     python -m benchmarks --threads 1 --rounds 60  one thread, more rounds
     python -m benchmarks --list
 
-The table goes to stdout; results.json and table.md are in --output after each workload, rooflines at
-the end.
+The table goes to stdout; --output has results.json and table.md after each workload, the rooflines
+at the end.
 """
 
 from __future__ import annotations
