@@ -6,31 +6,27 @@ on the pointers that the caller gave.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from autodiffc.emit.constants import SMALL, collect_constants, constant_name, numbered
+from autodiffc.emit.conditions import Condition, any_of
+from autodiffc.emit.constants import collect_constants, constant_name, numbered
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.statements import wrapped_list
 from autodiffc.emit.structs import offset_macro, prototypes
 from autodiffc.emit.values import C_TYPES, constant_text, extent_text
-from autodiffc.graph.extents import product
+from autodiffc.graph.extents import ExtentLike, dims_of, product
 from autodiffc.graph.scalars import Const
 from autodiffc.schedule.plan import ITEM_BYTES, Call, Plan, Slot
-from autodiffc.schedule.program import GENERAL, GRADIENT, OUTPUT, split_key
+from autodiffc.schedule.program import GENERAL, GRADIENT, NEXT, OUTPUT, split_key
 
 INDENT = "    "
-ENTRY_NAMES = frozenset(
-    [
-        *("inputs", "outputs", "params", "state", "workspace", "grads", "cotangents"),
-        *("input_grads", "inputs_status", "status", "header", "general", "threads", "arena"),
-        *("memcpy", "memset", "inputs_check", "workspace_check", "workspace_header"),
-        "FORWARD_DONE",
-    ]
+# what the text of an entry point uses itself: its parameters, variables, functions and types
+ENTRY_WORDS = frozenset(
+    """inputs outputs params state workspace grads cotangents input_grads
+    inputs_status status header general for_backward threads arena
+    inputs_check workspace_check workspace_header team_limit memcpy memset""".split()
 )
-ALWAYS = ""
 
 
 class KernelNames(Protocol):
@@ -46,9 +42,7 @@ class EntryWriter:
 
     def __init__(self, layout: Layout, plans: Mapping[str, Plan], kernels: KernelNames) -> None:
         self.layout, self.plans, self.kernels = layout, plans, kernels
-        leaves = collect_constants(plans)
-        self.constants = numbered(leaves)
-        self.small = {str(n.serial) for n in leaves if n.attrs["value"].size <= SMALL}
+        self.constants = numbered(collect_constants(plans))
 
     def entries(self) -> list[str]:
         """Definitions of the default scalars, then of each entry point."""
@@ -75,6 +69,24 @@ class EntryWriter:
         return "\n".join([*signature, "{", *(INDENT + x if x else x for x in lines), "}"])
 
 
+class _Locals:
+    """Names of local variables: one for each thing, and none that hides what the text uses."""
+
+    def __init__(self, taken: Iterable[str], families: tuple[str, ...]) -> None:
+        self._taken, self._families = set(taken), families
+        self._names: dict[Hashable, str] = {}
+
+    def of(self, thing: Hashable, preferred: str) -> str:
+        """The name of a thing, the preferred one if it is free."""
+        if thing not in self._names:
+            name = f"value_{preferred}" if preferred.startswith(self._families) else preferred
+            while name in self._taken:
+                name = f"value_{name}"
+            self._taken.add(name)
+            self._names[thing] = name
+        return self._names[thing]
+
+
 class _Body:
     """The statements of one entry point."""
 
@@ -82,23 +94,32 @@ class _Body:
         self.writer, self.plan, self.entry = writer, plan, entry
         self.layout = writer.layout
         self.prefix, self.macro = self.layout.prefix, self.layout.macro
-        self.used: dict[str, Slot] = {}
+        self.used: dict[Slot, str] = {}  # values in the arena and their local pointers
+        self.mentioned: set[str] = set()  # what the steps read, of what need not be there
+        self.locals = _Locals(self._module_names(), ("kernel_", f"{self.prefix}_", f"{self.macro}_"))
+        self.before_backward = self._inputs_of_backward()
+
+    def _module_names(self) -> set[str]:
+        defaults = {f"default_{n.name}" for n in self.layout.program.scalars}
+        return ENTRY_WORDS | defaults | set(self.layout.open_dims)
 
     def lines(self, calls: Sequence[Call]) -> list[str]:
-        steps = self._steps(calls)
-        text = "\n".join(steps)
+        wanted, null_checks = self._wanted(), self._null_checks(calls)
+        cotangents, steps, epilogue = self._cotangents(calls), self._steps(calls), self._epilogue()
         return [
-            *self._checks(calls),
-            *self._locals(text),
-            *self._cotangents(calls),
+            *self._checks(),
+            *wanted,
+            *null_checks,
+            *self._variables(calls),
             *self._arena_pointers(),
+            *cotangents,
             *steps,
-            *self._epilogue(),
+            *epilogue,
         ]
 
     # --- Checks ---
 
-    def _checks(self, calls: Sequence[Call]) -> list[str]:
+    def _checks(self) -> list[str]:
         size = "PREDICT" if self.entry == "predict" else "TRAINING"
         lines = [
             "const int inputs_status = inputs_check(inputs);",
@@ -108,47 +129,51 @@ class _Body:
             "workspace_header *const header = workspace->memory;",
         ]
         if self.entry == "backward":
-            same = "".join(f" || header->{d} != inputs->{d}" for d in self.layout.open_dims)
+            same = "".join(f" || header->dim_{d} != inputs->{d}" for d in self.layout.open_dims)
             lines.append(
-                f"if (header->mark != FORWARD_DONE{same}) return {self.macro}_E_NO_FORWARD;"
+                f"if (header->mark != AUTODIFFC_FORWARD_DONE{same}) "
+                f"return {self.macro}_E_NO_FORWARD;"
             )
             if self.layout.program.differentiate is None:
                 lines.append(f"if (!cotangents) return {self.macro}_E_NULL;")
-        lines += self._wanted(calls)
-        return [*lines, *self._null_checks(calls)]
-
-    def _wanted(self, calls: Sequence[Call]) -> list[str]:
-        """Which outputs (input gradients) the caller asks for."""
-        if self.entry == "backward":
-            names = [str(n.name) for n in self.layout.input_grads]
-            lines = ["const int general = cotangents != NULL;"]
-            source, kind = "input_grads", "gradient"
-        else:
-            names, lines = list(self.layout.outputs), []
-            source, kind = "outputs", "output"
-        for name in names:
-            lines.append(
-                f"{C_TYPES[self._type(kind, name)]} *const {self._target(kind, name)} = "
-                f"{source} ? {source}->{name} : NULL;"
-            )
         return lines
 
-    def _type(self, kind: str, name: str) -> str:
-        if kind == "output":
-            return self.layout.outputs[name].dtype
-        return next(n.dtype for n in self.layout.input_grads if n.name == name)
+    def _wanted(self) -> list[str]:
+        """Which outputs (input gradients) the caller asks for."""
+        if self.entry == "backward":
+            found = [("gradient", str(n.name), n.dtype) for n in self.layout.input_grads]
+            lines, source = ["const int general = cotangents != NULL;"], "input_grads"
+        else:
+            found = [("output", name, n.dtype) for name, n in self.layout.outputs.items()]
+            lines, source = [], "outputs"
+        for kind, name, dtype in found:
+            pointer = f"{C_TYPES[dtype]} *const {self._target(kind, name)}"
+            lines.append(f"{pointer} = {source} ? {source}->{name} : NULL;")
+        if self.before_backward:
+            given = " && ".join(f"inputs->{name} != NULL" for name in self.before_backward)
+            lines.append(f"const int for_backward = {given}; /* whether backward can follow */")
+        return lines
 
     def _target(self, kind: str, name: str) -> str:
-        return f"out_{name}" if kind == "output" else f"grad_{name}"
+        return self.locals.of((kind, name), f"{'out' if kind == 'output' else 'grad'}_{name}")
+
+    def _inputs_of_backward(self) -> list[str]:
+        """The inputs that `forward` needs only if `backward` shall follow, or for some outputs."""
+        if self.entry != "forward":
+            return []
+        leaves = {n: k for n, k in self.plan.needs.items() if "cotangent" not in n.attrs}
+        roles = {n.name: {split_key(k)[0] for k in keys} for n, keys in leaves.items()}
+        return [
+            str(n.name)
+            for n in self.layout.program.inputs
+            for found in [roles.get(n.name, set())]
+            if found & {GRADIENT, GENERAL} and NEXT not in found
+        ]
 
     def _null_checks(self, calls: Sequence[Call]) -> list[str]:
         """Pointers that the calls which will run read, and that are not there."""
         lines = []
         for node in self.layout.program.inputs:
-            if node not in self.plan.needs and not any(
-                s.kind == "input" and s.name == node.name for c in calls for s in c.slots
-            ):
-                continue
             keys = [
                 c.wanted_by
                 for c in calls
@@ -157,8 +182,15 @@ class _Body:
             if not keys:
                 continue
             condition = self.condition(frozenset().union(*keys))
-            test = f"!inputs->{node.name}" + (f" && ({condition})" if condition else "")
-            lines.append(f"if ({test}) return {self.macro}_E_NULL;")
+            if node.name in self.before_backward:
+                condition = condition.without("for_backward")
+            test = f"!inputs->{node.name}"
+            if len(condition.terms) > 1:
+                test = f"{test} && ({condition})"
+            elif condition.terms and not condition.always:
+                test = f"{test} && {condition}"
+            if condition.terms:
+                lines.append(f"if ({test}) return {self.macro}_E_NULL;")
         used = {s.kind for c in calls for s in c.slots}
         if self.entry == "backward":
             lines.append(f"if (!grads && {self.macro}_PARAM_COUNT > 0) return {self.macro}_E_NULL;")
@@ -169,112 +201,118 @@ class _Body:
 
     # --- Conditions ---
 
-    def condition(self, wanted: frozenset[str]) -> str:
-        """When a call is needed, as a C condition; empty if always."""
-        parts: list[str] = []
-        for key in sorted(wanted):
-            test = self._key_condition(key)
-            if test == ALWAYS:
-                return ALWAYS
-            if test is not None and test not in parts:
-                parts.append(test)
-        if len(parts) == 1:
-            return parts[0].removeprefix("(").removesuffix(")") if "&&" in parts[0] else parts[0]
-        return " || ".join(parts)
+    def condition(self, wanted: frozenset[str]) -> Condition:
+        """When a call is needed."""
+        terms = [self._term(key) for key in wanted]
+        found = any_of(term for term in terms if term is not None)
+        if any(test.endswith("general") for term in found.terms for test in term):
+            self.mentioned.add("general")
+        return found
 
-    def _key_condition(self, key: str) -> str | None:
+    def _term(self, key: str) -> list[str] | None:
         """When one graph output is wanted; None if it says nothing about this entry."""
         role, name = split_key(key)
         if self.entry != "backward":
-            return f"out_{name}" if role == OUTPUT else ALWAYS
+            if role == OUTPUT:
+                return [self._target("output", name)]
+            later = role in (GRADIENT, GENERAL) and self.before_backward
+            return ["for_backward"] if later else []
         if role not in (GRADIENT, GENERAL):
             return None
         variant = "general" if role == GENERAL else "!general"
         if any(n.name == name for n in self.layout.input_grads):
-            return f"({variant} && grad_{name})"
-        return variant
+            return [variant, self._target("gradient", name)]
+        return [variant]
 
-    # --- Local names ---
+    # --- Local variables ---
 
-    def _locals(self, text: str) -> list[str]:
+    def _variables(self, calls: Sequence[Call]) -> list[str]:
+        """What the steps mention; what they do not is named once, lest compilers warn."""
         lines = [f"const int threads = team_limit(workspace->threads, {self.layout.threads or 0});"]
         lines += [
-            f"const int64_t {d} = inputs->{d};" for d in self.layout.open_dims if _mentions(text, d)
+            f"const int64_t {d} = inputs->{d};"
+            for d in self.layout.open_dims
+            if d in self.mentioned
         ]
-        if not _mentions(text, "threads"):
+        if not any(c.group for c in calls):
             lines.append("(void)threads;")
         if self.used:
             lines.append("char *const arena = workspace->memory;")
         for node in self.layout.program.scalars:
-            if f"scalar_{node.name}" in text:
+            name = str(node.name)
+            if f"scalar:{name}" in self.mentioned:
                 lines.append(
-                    f"const {self.layout.c_type} *const scalar_{node.name} = inputs->{node.name} ? "
-                    f"inputs->{node.name} : &default_{node.name};"
+                    f"const {self.layout.c_type} *const {self._scalar(name)} = inputs->{name} ? "
+                    f"inputs->{name} : &default_{name};"
                 )
-        unused = [p for p in ("params", "state") if self._takes(p) and not _mentions(text, p)]
-        lines += [f"(void){p};" for p in unused]
+        used = {s.kind for c in calls for s in c.slots}
+        pointers = [("param", "params"), *([("state", "state")] * (self.entry != "backward"))]
+        lines += [f"(void){pointer};" for kind, pointer in pointers if kind not in used]
         if self.entry == "backward":
-            if not _mentions(text, "general"):
+            if "general" not in self.mentioned:
                 lines.append("(void)general;")
             if not self.layout.input_grads:
                 lines.append("(void)input_grads;")
         return lines
 
-    def _takes(self, pointer: str) -> bool:
-        return not (self.entry == "backward" and pointer == "state")
+    def _scalar(self, name: str) -> str:
+        self.mentioned.add(f"scalar:{name}")
+        return self.locals.of(("scalar", name), f"scalar_{name}")
 
     def _cotangents(self, calls: Sequence[Call]) -> list[str]:
         """Given cotangents, or zeros in the arena for those that are not."""
         lines = []
+        slots = {s.name: s for c in calls for s in c.slots if s.kind == "cotangent"}
         for node in self.layout.program.cotangents:
-            slots = [s for c in calls for s in c.slots if s.kind == "input" and s.name == node.name]
-            if self.entry != "backward" or not slots:
+            slot = slots.get(node.attrs["cotangent"])
+            if self.entry != "backward" or slot is None:
                 continue
-            name, member = str(node.name), node.attrs["cotangent"]
-            kind = C_TYPES[node.dtype]
-            offset, _ = self.plan.arena[name]
-            count = extent_text(product(node.shape))
+            self.mentioned.add("general")
+            kind, member = C_TYPES[slot.dtype], slot.name
+            name, zero = self._cotangent(member), self.locals.of(slot, f"zero_{member}")
+            self.used[slot] = zero
+            count = self._extent(product(node.shape))
             lines += [
-                f"{kind} *const zero_{name} = ({kind} *)((char *)workspace->memory + {offset});",
-                f"const {kind} *const {name} = general && cotangents->{member} ? "
-                f"cotangents->{member} : zero_{name};",
-                f"if ({name} == zero_{name})",
-                f"    memset(zero_{name}, 0, (size_t){count} * sizeof *{name});",
+                f"const {kind} *const {name} =",
+                f"    general && cotangents->{member} ? cotangents->{member} : {zero};",
+                f"if ({name} == {zero}) memset({zero}, 0, (size_t){count} * sizeof *{zero});",
             ]
         return lines
+
+    def _cotangent(self, output: str) -> str:
+        return self.locals.of(("cotangent", output), f"cotangent_{output}")
+
+    def _extent(self, extent: ExtentLike) -> str:
+        self.mentioned |= {d.name for d in dims_of((extent,))}
+        return extent_text(extent)
 
     # --- Steps ---
 
     def _steps(self, calls: Sequence[Call]) -> list[str]:
         lines = ["header->mark = 0;"] if self.entry != "backward" else self._zero_gradients()
-        open_condition = ALWAYS
+        block: list[str] = []
+        before = ""
         for call in calls:
             condition = self.condition(call.wanted_by)
-            if condition != open_condition:
-                if open_condition != ALWAYS:
-                    lines.append("}")
-                if condition != ALWAYS:
-                    lines.append(f"if ({condition}) {{")
-                open_condition = condition
-            indent = INDENT if condition != ALWAYS else ""
-            lines += [indent + line for line in self._step(call)]
-        if open_condition != ALWAYS:
-            lines.append("}")
-        return lines
+            if str(condition) != before:
+                lines += _guarded(before, block)
+                before, block = str(condition), []
+            block += self._step(call, condition)
+        return lines + _guarded(before, block)
 
-    def _step(self, call: Call) -> list[str]:
+    def _step(self, call: Call, condition: Condition) -> list[str]:
         if call.group is None:
-            return self._copy(call)
+            return self._copy(call, condition)
         name = self.writer.kernels.name_of(call)
         dims = self.writer.kernels.dims[name]
+        self.mentioned |= set(dims)
         given = [*dims, *(self._pointer(s) for s in call.slots), "threads"]
         head, tail = f"{name}(", ");"
         if call.group.kind == "check":
             head, tail = f"if ({head}", f")) return {self.macro}_E_INDEX;"
         wrapped = wrapped_list(head, given, tail, 92)
         nullable = [self._pointer(s) for s in call.slots if self._nullable(s)]
-        condition = self.condition(call.wanted_by)
-        missing = [p for p in nullable if p not in condition]
+        missing = [p for p in nullable if not condition.implies(p)]
         return (
             [f"if ({' && '.join(missing)})", *(INDENT + w for w in wrapped)] if missing else wrapped
         )
@@ -283,25 +321,25 @@ class _Body:
         inputs = {n.name for n in self.layout.input_grads}
         return slot.kind == "output" or (slot.kind == "gradient" and slot.name in inputs)
 
-    def _copy(self, call: Call) -> list[str]:
+    def _copy(self, call: Call, condition: Condition) -> list[str]:
         target, source = (self._pointer(s) for s in call.slots)
         item = ITEM_BYTES[call.slots[0].dtype]
         size = call.size * item
-        bytes_ = str(size) if isinstance(size, int) else f"(size_t){extent_text(size)}"
+        bytes_ = str(size) if isinstance(size, int) else f"(size_t){self._extent(size)}"
         text = f"memcpy({target}, {source}, {bytes_});"
-        known = target in self.condition(call.wanted_by)
-        return [f"if ({target}) {text}"] if self._nullable(call.slots[0]) and not known else [text]
+        sure = not self._nullable(call.slots[0]) or condition.implies(target)
+        return [text] if sure else [f"if ({target}) {text}"]
 
     def _pointer(self, slot: Slot) -> str:
         layout = self.layout
         if slot.kind == "arena":
-            return self._arena_name(slot)
+            return self.used.setdefault(slot, self.locals.of(slot, slot.name))
         if slot.kind == "input":
-            scalars = {n.name for n in layout.program.scalars}
-            cotangents = {n.name for n in layout.program.cotangents}
-            if slot.name in scalars:
-                return f"scalar_{slot.name}"
-            return slot.name if slot.name in cotangents else f"inputs->{slot.name}"
+            return f"inputs->{slot.name}"
+        if slot.kind == "scalar":
+            return self._scalar(slot.name)
+        if slot.kind == "cotangent":
+            return self._cotangent(slot.name)
         if slot.kind == "constant":
             return constant_name(self.writer.constants, slot.name, self.prefix)
         if slot.kind in ("param", "state"):
@@ -312,45 +350,11 @@ class _Body:
             return self._typed(f"grads + {offset_macro(self.macro, 'param', slot.name)}", slot)
         return self._target(slot.kind, slot.name)
 
-    def _arena_name(self, slot: Slot) -> str:
-        """The local pointer to a value in the arena; `used` collects those that are needed."""
-        name = slot.name
-        while self._hides(name) or self.used.get(name, slot) != slot:
-            name = f"value_{name}"
-        self.used.setdefault(name, slot)
-        return name
-
-    def _hides(self, name: str) -> bool:
-        """Whether a local pointer of this name would hide something that an entry point uses."""
-        families = ("kernel_", f"{self.prefix}_constant_", f"{self.macro}_")
-        return name.startswith(families) or name in self._taken
-
-    @cached_property
-    def _taken(self) -> frozenset[str]:
-        """Names that mean something else in an entry point."""
-        prefixed = {
-            self._target(kind, str(name))
-            for kind, names in (
-                ("output", self.layout.outputs),
-                ("gradient", [n.name for n in self.layout.input_grads]),
-            )
-            for name in names
-        }
-        scalars = {
-            f"{kind}_{n.name}"
-            for n in self.layout.program.scalars
-            for kind in ("scalar", "default")
-        }
-        cotangents = {
-            f"{zero}{n.name}" for n in self.layout.program.cotangents for zero in ("", "zero_")
-        }
-        return ENTRY_NAMES | prefixed | scalars | cotangents | set(self.layout.open_dims)
-
     def _arena_pointers(self) -> list[str]:
         """Where the values lie that live in the arena during this call."""
         return [
             f"{kind} *const {name} = ({kind} *)(arena + {slot.offset});"
-            for name, slot in sorted(self.used.items(), key=lambda item: item[0])
+            for slot, name in sorted(self.used.items(), key=lambda item: item[1])
             for kind in [C_TYPES[slot.dtype]]
         ]
 
@@ -376,10 +380,15 @@ class _Body:
     def _epilogue(self) -> list[str]:
         lines = []
         if self.entry == "forward":
-            lines += [f"header->{d} = inputs->{d};" for d in self.layout.open_dims]
-            lines.append("header->mark = FORWARD_DONE;")
+            lines += [f"header->dim_{d} = inputs->{d};" for d in self.layout.open_dims]
+            done = "for_backward ? AUTODIFFC_FORWARD_DONE : 0"
+            done = done if self.before_backward else "AUTODIFFC_FORWARD_DONE"
+            lines.append(f"header->mark = {done};")
         return [*lines, f"return {self.macro}_OK;"]
 
 
-def _mentions(text: str, name: str) -> bool:
-    return re.search(rf"\b{name}\b", text) is not None
+def _guarded(condition: str, lines: Sequence[str]) -> list[str]:
+    """The lines behind a condition, if there is one."""
+    if not condition or not lines:
+        return list(lines)
+    return [f"if ({condition}) {{", *(INDENT + line for line in lines), "}"]

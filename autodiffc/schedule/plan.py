@@ -37,12 +37,18 @@ HEADER_BYTES = 64  # the workspace begins with a mark that says what it holds
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a value lives. `kind` is arena, input, param, state, constant, output or gradient."""
+    """Where a value lives: which kind of place, and its name there.
+
+    `kind` is arena, input, scalar, cotangent, param, state, constant, output or gradient. Places
+    of different kinds may have one name. A cotangent, named by its output, is the caller's array,
+    or zeros in the arena.
+    """
 
     kind: str
     name: str
     dtype: str
     offset: int = 0  # bytes in the arena
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -176,12 +182,16 @@ class Planner:
         lives = self._lives(groups, direct, saved)
         names = _unique_names(lives)
         offsets, total = pack({names[n]: life for n, life in lives.items()})
-        placed = {
-            n: Slot("arena", names[n], n.dtype, HEADER_BYTES + offsets[names[n]])
-            for n in lives
-            if "cotangent" not in n.attrs
-        }
+
+        def place(node: Node, kind: str, name: str) -> Slot:
+            at = HEADER_BYTES + offsets[names[node]]
+            return Slot(kind, name, node.dtype, at, lives[node].size)
+
+        placed = {n: place(n, "arena", names[n]) for n in lives if "cotangent" not in n.attrs}
         leaves = {n: _leaf_slot(n) for n in self.graph.order if n.op in LEAVES}
+        leaves |= {
+            n: place(n, "cotangent", n.attrs["cotangent"]) for n in lives if "cotangent" in n.attrs
+        }
         slots = {**direct, **placed, **leaves}
         late = {**slots, **placed}  # a saved leaf is read where the old value lies
         calls = [self._kernel_call(g, late if self._is_backward(g) else slots) for g in groups]
@@ -341,6 +351,8 @@ def _checks_first(groups: Sequence[Group]) -> list[Group]:
 def _leaf_slot(leaf: Node) -> Slot:
     if leaf.op == "constant":
         return Slot("constant", str(leaf.serial), leaf.dtype)
+    if "runtime" in leaf.attrs:
+        return Slot("scalar", str(leaf.name), leaf.dtype)
     return Slot(leaf.op, str(leaf.name), leaf.dtype)
 
 

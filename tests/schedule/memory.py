@@ -53,10 +53,11 @@ class Memory:
 
     def _span(self, slot: Slot) -> tuple[int, int] | None:
         """The bytes of a value in the arena; cotangents that are not given are zeros there."""
-        inside = slot.kind == "arena" or (slot.kind == "input" and slot.name in self.plan.arena)
-        if not inside:
+        if slot.kind not in ("arena", "cotangent"):
             return None
-        offset, size = self.plan.arena[slot.name]
+        offset, size = slot.offset, slot.bytes
+        if slot.kind == "arena":
+            offset, size = self.plan.arena[slot.name]
         return offset, offset + max(size, 1)
 
 
@@ -65,15 +66,16 @@ def start(graph: Graph, plan: Plan) -> Memory:
     memory = Memory(plan)
     for leaf in (n for n in graph.order if n.op in LEAVES and "cotangent" not in n.attrs):
         name = str(leaf.serial) if leaf.op == "constant" else str(leaf.name)
-        memory.places[leaf.op, name] = leaf
+        memory.places["scalar" if "runtime" in leaf.attrs else leaf.op, name] = leaf
     return memory
 
 
 def run_phase(memory: Memory, graph: Graph, phase: int, active: Set[str]) -> None:
     """The calls of one phase that the active graph outputs need, and what they leave behind."""
     if phase == 1:
-        for leaf in (n for n in graph.order if "cotangent" in n.attrs):
-            memory.write(Slot("input", str(leaf.name), leaf.dtype), leaf)
+        leaves = {n.attrs["cotangent"]: n for n in graph.order if "cotangent" in n.attrs}
+        for slot in {s for c in memory.plan.calls for s in c.slots if s.kind == "cotangent"}:
+            memory.write(slot, leaves[slot.name])
     allowed = {destination(key) for key in active}
     needed = active if phase == 1 else active | keys_of(graph, GRADIENT, GENERAL)
     for call in memory.plan.calls:

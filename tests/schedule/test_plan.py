@@ -164,7 +164,7 @@ def test_the_arena_holds_its_values_apart(model: ad.Model) -> None:
             assert offset >= HEADER_BYTES
             assert offset + size <= plan.arena_bytes
         for call in plan.calls:
-            spans = {plan.arena[s.name] for s in call.slots if s.name in plan.arena}
+            spans = {(s.offset, s.bytes) for s in call.slots if s.kind in ("arena", "cotangent")}
             ordered = sorted(spans)
             for (at, size), (after, _) in pairwise(ordered):
                 assert at + size <= after, call
