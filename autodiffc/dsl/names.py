@@ -2,11 +2,13 @@
 
 A name travels far: it becomes a keyword argument in Python, a struct member and a macro in C (whose
 header must also be valid C++), and a key in files. So it has to be an identifier in all of these
-languages; parameters and states may be dotted paths of identifiers (`conv1.weight`).
+languages; parameters and states may be dotted paths of identifiers (`conv1.weight`). What is a
+struct member in the header, where programs may include any header before, is no macro either.
 """
 
 from __future__ import annotations
 
+import errno
 import keyword
 import re
 
@@ -33,13 +35,50 @@ _CPP_KEYWORDS = _words(
     reinterpret_cast requires static_cast template this throw try typeid typename using virtual
     wchar_t xor xor_eq"""
 )
-# macros of the standard headers and of compilers, which the preprocessor would replace
+# macros of C's headers, of Python's, which come before ours in the module, and of compilers
 _MACROS = _words(
-    """I NULL NAN INFINITY HUGE_VAL HUGE_VALF HUGE_VALL EOF assert complex errno imaginary linux
-    math_errhandling noreturn offsetof setjmp stderr stdin stdout unix va_arg va_copy va_end
-    va_start"""
+    """ACCESSPERMS AIO_PRIO_DELTA_MAX ALLPERMS
+    assert BIG_ENDIAN BUFSIZ BYTE_ORDER CHARCLASS_NAME_MAX
+    CLONE_FS CLONE_IO CLONE_VM CLOSE_RANGE_CLOEXEC CLOSE_RANGE_UNSHARE COLL_WEIGHTS_MAX complex
+    CPU_SETSIZE CSIGNAL DEFFILEMODE DELAYTIMER_MAX DOUBLE_IS_LITTLE_ENDIAN_IEEE754 EDEADLK
+    EHWPOISON ENABLE_IPV6 EOF EOPNOTSUPP errno EWOULDBLOCK EXIT_FAILURE EXIT_SUCCESS EXPR_NEST_MAX
+    F_LOCK F_OK F_TEST F_TLOCK F_ULOCK FD_SETSIZE FOPEN_MAX HOST_NAME_MAX I imaginary
+    INFINITY IOV_MAX L_ctermid L_cuserid L_INCR L_SET L_tmpnam L_XTND LINE_MAX linux LITTLE_ENDIAN
+    LOGIN_NAME_MAX MAJOR_IN_SYSMACROS MATH_ERREXCEPT math_errhandling MATH_ERRNO MAX_CANON
+    MAX_CO_EXTRA_USERS MAX_INPUT MAXFLOAT MB_CUR_MAX MB_LEN_MAX METH_O MQ_PRIO_MAX
+    MVWDELCH_IS_EXPRESSION NFDBITS NGROUPS_MAX noreturn NOWAIT_LOCK NULL NZERO offsetof P_tmpdir
+    PDP_ENDIAN PIPE_BUF R_OK RE_DUP_MAX RETSIGTYPE RTSIG_MAX S_BLKSIZE sched_priority SCHED_RR
+    SEM_VALUE_MAX setjmp st_atime st_ctime st_mtime static_assert STDC_HEADERS stderr
+    STDERR_FILENO stdin STDIN_FILENO stdout STDOUT_FILENO SYS_SELECT_WITH_SYS_TIME TIME_UTC
+    TIME_WITH_SYS_TIME TMP_MAX TTY_NAME_MAX unix USE_UNICODE_WCHAR_CACHE UTIME_NOW UTIME_OMIT
+    va_arg va_copy va_end va_start W_OK WAIT_LOCK WCONTINUED WEOF WEXITED WINDOW_HAS_FLAGS WNOHANG
+    WNOWAIT WORD_BIT WSTOPPED WUNTRACED X_OK"""
+) | frozenset(errno.errorcode.values())
+_MACRO_FAMILIES = re.compile(
+    r"Py[A-Z]\w*|PY_?[A-Z]\w*|Py_\w+|AUTODIFFC_\w+|M_\w*(PI|E|LN|LOG|SQRT)\w*"
+    r"|(ADJ|ALIGNOF|BC|CLD|CLOCKS?|CLONE|CO|FE|FP|FUTURE|FVC|FVS|HAVE|ITIMER|LC|METH|MOD|NL|PTHREAD"
+    r"|RENAME|SCHED|SEEK|SIZEOF|SNAN|SSTATE|STA|STATX|TIMER|WITH|XATTR)_[A-Z][A-Z0-9_]{2,}"
+    r"|(PRI|SCN)[dioxuX](FAST|LEAST)?(\d+|MAX|PTR)|S?NANF?L?(32|64|128)?X?|HUGE_VAL\w*|S_I[A-Z]{3,}"
+    r"|(BOOL|[SU]?CHAR|U?SHRT|U?INT(MAX|PTR|(_FAST|_LEAST)?\d+)?|U?LONG(_LONG)?|U?LLONG|S?SIZE"
+    r"|PTRDIFF|WCHAR|WINT|SIG_ATOMIC|RAND|PATH|NAME|FILENAME|L?DBL|FLT)"
+    r"_(MIN|MAX|BIT|WIDTH|DIG|EPSILON|HAS|MANT|RADIX)\w*"
+)
+# types of our header, and of the parser of declarations; members may not be called so everywhere
+_TYPES = re.compile(
+    r"u?int(_least|_fast)?\d+_t|u?int(max|ptr)_t|s?size_t|ptrdiff_t|wchar_t|FILE|_?Bool"
 )
 _OTHER = frozenset({"main"})
+_MEMBERS = ("an input", "an output", "a dim")  # of structs, under their own names
+
+
+def is_macro(name: str) -> bool:
+    """Whether the preprocessor may replace the name."""
+    return name in _MACROS or _MACRO_FAMILIES.fullmatch(name) is not None
+
+
+def is_c_word(name: str) -> bool:
+    """Whether the name has a meaning in C, or in its headers, which a variable must not hide."""
+    return name in _C_KEYWORDS or is_macro(name) or _TYPES.fullmatch(name) is not None
 
 
 def check_name(
@@ -53,7 +92,7 @@ def check_name(
             expected='e.g. "images"',
             loc=loc or here(),
         )
-    reason = _objection(name, dotted)
+    reason = _objection(name, dotted, member=what in _MEMBERS)
     if reason:
         example = 'letters, digits and _, e.g. "x" or "hidden_2"'
         path = ', or several such parts joined by dots, e.g. "conv1.weight"' if dotted else ""
@@ -67,12 +106,13 @@ def check_name(
     return name
 
 
-def _objection(name: str, dotted: bool) -> str | None:
+def _objection(name: str, dotted: bool, member: bool) -> str | None:
     parts = name.split(".") if dotted else [name]
-    return next((reason for reason in map(_part_objection, parts) if reason), None)
+    reasons = (_part_objection(part, member) for part in parts)
+    return next((reason for reason in reasons if reason), None)
 
 
-def _part_objection(name: str) -> str | None:
+def _part_objection(name: str, member: bool) -> str | None:
     if not _IDENTIFIER.fullmatch(name):
         return "it is empty" if not name else "it is not an identifier"
     for language, words in (("C", _C_KEYWORDS), ("C++", _CPP_KEYWORDS)):
@@ -80,8 +120,10 @@ def _part_objection(name: str) -> str | None:
             return f"it is a keyword of {language}"
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
-    if name in _MACROS:
-        return "it is a macro of the C standard library"
+    if member and is_macro(name):
+        return "it is a macro of C's or Python's headers"
+    if member and _TYPES.fullmatch(name):
+        return "it is a type of C"
     if name in _OTHER or name.startswith("__") or re.match(r"_[A-Z]", name):
         return "it is reserved in C"
     return "it is reserved in C++ (two underscores)" if "__" in name else None

@@ -19,14 +19,9 @@ from autodiffc.graph.extents import ExtentLike, dims_of, product
 from autodiffc.graph.scalars import Const
 from autodiffc.schedule.plan import ITEM_BYTES, Call, Plan, Slot
 from autodiffc.schedule.program import GENERAL, GRADIENT, NEXT, OUTPUT, split_key
+from autodiffc.schedule.words import ENTRY_WORDS, dim_variable
 
 INDENT = "    "
-# what the text of an entry point uses itself: its parameters, variables, functions and types
-ENTRY_WORDS = frozenset(
-    """inputs outputs params state workspace grads cotangents input_grads
-    inputs_status status header general for_backward threads arena
-    inputs_check workspace_check workspace_header team_limit memcpy memset""".split()
-)
 
 
 class KernelNames(Protocol):
@@ -96,12 +91,14 @@ class _Body:
         self.prefix, self.macro = self.layout.prefix, self.layout.macro
         self.used: dict[Slot, str] = {}  # values in the arena and their local pointers
         self.mentioned: set[str] = set()  # what the steps read, of what need not be there
-        self.locals = _Locals(self._module_names(), ("kernel_", f"{self.prefix}_", f"{self.macro}_"))
+        self.locals = _Locals(
+            self._module_names(), ("kernel_", f"{self.prefix}_", f"{self.macro}_")
+        )
         self.before_backward = self._inputs_of_backward()
 
-    def _module_names(self) -> set[str]:
+    def _module_names(self) -> frozenset[str]:
         defaults = {f"default_{n.name}" for n in self.layout.program.scalars}
-        return ENTRY_WORDS | defaults | set(self.layout.open_dims)
+        return ENTRY_WORDS | defaults | {dim_variable(d) for d in self.layout.open_dims}
 
     def lines(self, calls: Sequence[Call]) -> list[str]:
         wanted, null_checks = self._wanted(), self._null_checks(calls)
@@ -230,7 +227,7 @@ class _Body:
         """What the steps mention; what they do not is named once, lest compilers warn."""
         lines = [f"const int threads = team_limit(workspace->threads, {self.layout.threads or 0});"]
         lines += [
-            f"const int64_t {d} = inputs->{d};"
+            f"const int64_t {dim_variable(d)} = inputs->{d};"
             for d in self.layout.open_dims
             if d in self.mentioned
         ]
@@ -306,7 +303,7 @@ class _Body:
         name = self.writer.kernels.name_of(call)
         dims = self.writer.kernels.dims[name]
         self.mentioned |= set(dims)
-        given = [*dims, *(self._pointer(s) for s in call.slots), "threads"]
+        given = [*map(dim_variable, dims), *(self._pointer(s) for s in call.slots), "threads"]
         head, tail = f"{name}(", ");"
         if call.group.kind == "check":
             head, tail = f"if ({head}", f")) return {self.macro}_E_INDEX;"

@@ -21,10 +21,16 @@ from autodiffc.emit.entries import EntryWriter
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.resources import templates, templates_directory
 from autodiffc.emit.statements import kernel_text
-from autodiffc.emit.structs import cdef_text, macros, prototypes, structs
+from autodiffc.emit.structs import (
+    cdef_text,
+    check_names,
+    interface_names,
+    macros,
+    prototypes,
+    structs,
+)
 from autodiffc.emit.values import helper_text
 from autodiffc.emit.vectors import vector_helpers
-from autodiffc.graph.node import Node
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.verify import verify as verify_kernel
 from autodiffc.schedule.counts import bytes_moved, entry_operations, operations, plain_count
@@ -109,7 +115,10 @@ def emit_program(
 ) -> Emitted:
     """The C module of a program whose graphs have been planned."""
     constants = collect_constants(plans)
-    reserved = _interface_names(layout.prefix, constants)
+    check_names(layout, plans)
+    numbers = numbered(constants)
+    reserved = {constant_name(numbers, serial, layout.prefix) for serial in numbers}
+    reserved |= {*interface_names(layout.prefix), *layout.open_dims}
     kernels = Kernels(target, tiles, verify, reserved)
     entries = EntryWriter(layout, plans, kernels).entries()
     helpers = _helper_functions(kernels)
@@ -160,15 +169,6 @@ def emit_program(
         "autodiffc": version,
     }
     return Emitted(layout.prefix, sources, cdef_text(layout), manifest)
-
-
-def _interface_names(prefix: str, constants: Sequence[Node]) -> set[str]:
-    """What the module calls its types, functions and constants: no kernel may be called so."""
-    numbers = numbered(constants)
-    names = {constant_name(numbers, serial, prefix) for serial in numbers}
-    structs = ("inputs", "outputs", "workspace", "cotangents", "input_grads")
-    functions = ("predict", "forward", "backward", "step", "workspace_bytes", "strerror")
-    return names | {f"{prefix}_{name}" for name in (*structs, *functions)}
 
 
 def _summary(layout: Layout) -> list[str]:

@@ -28,6 +28,7 @@ from autodiffc.loops.ir import (
     Zero,
     statements,
 )
+from autodiffc.schedule.words import dim_variable
 
 INDENT = "    "
 GATE = "AUTODIFFC_GATE"
@@ -187,7 +188,7 @@ def kernel_text(kernel: Kernel, name: str) -> tuple[str, ValueWriter]:
 
 
 def _signature(kernel: Kernel, name: str) -> str:
-    params = [f"int64_t {d}" for d in kernel.dims]
+    params = [f"int64_t {dim_variable(d)}" for d in kernel.dims]
     for p in kernel.params:
         const, restrict = "" if p.written else "const ", "restrict " if p.restrict else ""
         params.append(f"{const}{C_TYPES[p.dtype]} *{restrict}{p.name}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from autodiffc.emit.layout import ABI_VERSION, Layout
 from autodiffc.emit.values import C_TYPES
+from autodiffc.errors import ModelError
 from autodiffc.schedule.arena import ALIGNMENT
 from autodiffc.schedule.plan import Plan
 
@@ -86,6 +87,53 @@ def macros(layout: Layout, plans: Mapping[str, Plan]) -> list[str]:
     for kind, offsets in (("param", layout.param_offsets), ("state", layout.state_offsets)):
         found += [f"#define {offset_macro(m, kind, n)} {offset}" for n, offset in offsets.items()]
     return found
+
+
+def check_names(layout: Layout, plans: Mapping[str, Plan]) -> None:
+    """Refuses models whose names meet those that the module's prefix makes."""
+    defined: dict[str, str] = {}
+    for line in macros(layout, plans):
+        macro = line.split()[1]
+        if macro in defined:
+            raise ModelError(
+                f"two tensors, or a tensor and a size, would both be the macro {macro} in C",
+                found=", ".join(_leaf_names(layout, macro)),
+                expected="names that differ in more than dots and _, and none called COUNT",
+            )
+        defined[macro] = "a macro"
+    defined |= dict.fromkeys(interface_names(layout.prefix), "a type or a function")
+    defined[f"{layout.macro}_API"] = "a macro"
+    for name in _members(layout):
+        if re.fullmatch(rf"{layout.prefix}_constant_\d+", name):
+            defined[name] = "a constant"
+        if name in defined:
+            raise ModelError(
+                f"{name!r} cannot be the name of an input, an output or a dim here",
+                found=f"{defined[name]} of that name in the C of {layout.prefix!r}",
+                expected="another name, or another prefix",
+            )
+
+
+def _leaf_names(layout: Layout, macro: str) -> list[str]:
+    kinds = (("param", layout.param_offsets), ("state", layout.state_offsets))
+    return [
+        repr(name)
+        for kind, offsets in kinds
+        for name in offsets
+        if offset_macro(layout.macro, kind, name) == macro
+    ]
+
+
+def _members(layout: Layout) -> list[str]:
+    inputs = [str(n.name) for n in (*layout.program.inputs, *layout.program.scalars)]
+    return [*layout.open_dims, *inputs, *layout.outputs]
+
+
+def interface_names(prefix: str) -> list[str]:
+    """What a module calls its types and functions."""
+    types = ("inputs", "outputs", "workspace", "cotangents", "input_grads")
+    functions = ("predict", "forward", "backward", "step", "workspace_bytes", "strerror")
+    return [f"{prefix}_{name}" for name in (*types, *functions)]
 
 
 def offset_macro(macro: str, kind: str, name: str) -> str:

@@ -9,6 +9,7 @@ floats; where something else is compared, or selected, they are converted.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -39,13 +40,21 @@ from autodiffc.loops.ir import (
 )
 from autodiffc.ops.functions import expansion
 from autodiffc.schedule.vectors import VECTOR_MATH
+from autodiffc.schedule.words import dim_variable
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 # --- Integers ---
 
 
 def extent_text(extent: ExtentLike) -> str:
-    text = str(extent)
+    """An extent as a factor."""
+    text = _polynomial(extent)
     return f"({text})" if isinstance(extent, Extent) and not text.isidentifier() else text
+
+
+def _polynomial(extent: ExtentLike) -> str:
+    return _WORD.sub(lambda match: dim_variable(match[0]), str(extent))
 
 
 def int_text(value: Int) -> str:
@@ -84,8 +93,8 @@ def _linear_text(value: Linear) -> str:
     if constant == 0 and out:
         return out
     if isinstance(constant, int) and constant < 0:
-        return f"{out} - {-constant}" if out else str(constant)
-    return f"{out} + {extent_text(constant)}" if out else str(constant)
+        return f"{out} - {-constant}" if out else _polynomial(constant)
+    return f"{out} + {extent_text(constant)}" if out else _polynomial(constant)
 
 
 # --- Values ---

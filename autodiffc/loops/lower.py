@@ -50,14 +50,13 @@ from autodiffc.loops.vector import vector_lanes, vector_statements
 from autodiffc.schedule.kernels import (
     Group,
     arguments,
-    ascii_name,
     identifier,
-    is_reserved,
     storage,
 )
 from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.schedule.vectors import on_vectors, only_float
+from autodiffc.schedule.words import ascii_name, dim_variable, is_reserved
 from autodiffc.targets import Target
 
 
@@ -109,7 +108,9 @@ def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) 
     there are plain loops alone.
     """
     dims = _dims(group)
-    builder = _Builder(results, group.nodes, taken=set(dims))
+    builder = _Builder(
+        results, group.nodes, taken={name for d in dims for name in (d, dim_variable(d))}
+    )
     given = arguments(group, results)
     for node in given:
         builder.pointer(node)

@@ -13,7 +13,6 @@ operand, unless a path through a node outside would then lead back into the clus
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +22,7 @@ import autodiffc.ops.functions  # noqa: F401 - registers the scalar functions
 from autodiffc.graph.affine import identity
 from autodiffc.graph.comprehension import Comprehension, inputs_used
 from autodiffc.graph.node import Node
+from autodiffc.schedule.words import ascii_name, is_reserved
 
 ALIASES = ("reshape", "stop_gradient", "check_index")
 
@@ -33,86 +33,6 @@ class Group:
 
     kind: str
     nodes: tuple[Node, ...]
-
-
-_MATH_H = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp
-exp2 expm1 fabs fdim floor fma fmax fmin fmod hypot lgamma log log10 log1p log2 logb modf nearbyint
-nextafter pow remainder rint round sin sinh sqrt tan tanh tgamma trunc abs"""
-MATH_FUNCTIONS = _MATH_H.split()
-
-# names that the statements of kernels use themselves, and C's own
-RESERVED = frozenset(
-    [
-        "acc",
-        "best",
-        "at",
-        "v",
-        "wins",
-        "lane",
-        "value",
-        "team",
-        "threads",
-        "int",
-        "long",
-        "float",
-        "double",
-        "short",
-        "char",
-        "void",
-        "for",
-        "if",
-        "else",
-        "while",
-        "do",
-        "switch",
-        "case",
-        "default",
-        "break",
-        "continue",
-        "return",
-        "goto",
-        "auto",
-        "const",
-        "volatile",
-        "static",
-        "extern",
-        "register",
-        "signed",
-        "unsigned",
-        "struct",
-        "union",
-        "enum",
-        "typedef",
-        "sizeof",
-        "inline",
-        "restrict",
-        "i",
-        # functions that kernels call: a variable of that name would hide them
-        *["larger", "smaller", "floor_div", "ceil_div", "team_limit", "memset", "memcpy"],
-        # macros and types of the headers
-        *["NULL", "NAN", "INFINITY", "INT32_MIN", "INT64_MIN", "I", "errno", "linux", "unix"],
-        *["size_t", "int8_t", "int16_t", "int32_t", "int64_t"],
-        *["uint8_t", "uint16_t", "uint32_t", "uint64_t", "asm", "typeof"],
-        *["AUTODIFFC_GATE", "AUTODIFFC_SIMD", "AUTODIFFC_OMP_SIMD", "AUTODIFFC_MAY_BE_UNUSED"],
-        *["AUTODIFFC_PARALLEL_FOR", "AUTODIFFC_PARALLEL_FOR_SIMD"],
-        *(name + suffix for name in MATH_FUNCTIONS for suffix in ("", "f")),
-    ]
-)
-
-
-# what the statements of kernels make up: elements of index tensors, ends and blocks of loops,
-# vector types and functions of a type; with something behind it, none of these is one any more
-_GENERATED = re.compile(r"row\d+|.*_(end|block)|(.*_)?[fiu](8|16|32|64)(x\d+)?")
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a variable of a kernel must not be called so."""
-    return name in RESERVED or _GENERATED.fullmatch(name) is not None
-
-
-def ascii_name(text: str) -> str:
-    """The letters, digits and underscores of a name; those that C guarantees, so σ is none."""
-    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
 
 
 def identifier(node: Node) -> str:

@@ -17,7 +17,8 @@ from autodiffc.graph.construct import leaf
 from autodiffc.graph.node import Node, renew
 from autodiffc.lower import lower
 from autodiffc.runtime.compiled import Compiled
-from autodiffc.schedule.kernels import ascii_name, identifier, is_reserved
+from autodiffc.schedule.kernels import identifier
+from autodiffc.schedule.words import ascii_name, is_reserved
 from tests.harness import Case, compile_cases
 
 RNG = np.random.default_rng(0)
