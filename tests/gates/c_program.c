@@ -126,8 +126,13 @@ static void check_outputs_left_out(void)
     CHECK(lenet5_predict(&unlabelled, params, state, &only, &little) == LENET5_OK);
     CHECK(memcmp(logits, expected, sizeof logits) == 0);
     CHECK(lenet5_predict(&inputs, params, state, NULL, &little) == LENET5_OK);
-    /* ... and by their gradients, which forward prepares and step computes. */
-    CHECK(lenet5_forward(&unlabelled, params, state, &only, &workspace) == LENET5_E_NULL);
+    /* The same of forward, after which there is no backward; step always needs its loss. */
+    memset(logits, 0, sizeof logits);
+    CHECK(lenet5_forward(&unlabelled, params, state, &only, &workspace) == LENET5_OK);
+    CHECK(memcmp(logits, expected, sizeof logits) == 0);
+    CHECK(lenet5_backward(&inputs, params, NULL, grads, NULL, &workspace) ==
+          LENET5_E_NO_FORWARD);
+    CHECK(lenet5_forward(&unlabelled, params, state, &both, &workspace) == LENET5_E_NULL);
     CHECK(lenet5_step(&unlabelled, params, state, &only, &workspace) == LENET5_E_NULL);
     free(little.memory);
 }
