@@ -115,11 +115,15 @@ class _VectorCluster:
     def _fixed_blocks(self, scope: Scope, extent: int, mode: str) -> list[Stmt]:
         name, rest = self.nest.names[self.index], extent % self.lanes
         whole = extent - rest
+        if whole == 0:
+            return list(self._block(scope, integer(0), integer(rest)))
+        if extent == self.lanes:
+            return list(self._block(scope, integer(0)))
         stmts: list[Stmt] = []
         if whole > self.lanes:
             body = self._block(scope, variable(name))
             stmts.append(For(name, integer(0), integer(whole), body, self.lanes, mode))
-        elif whole:
+        else:
             stmts.append(Block(self._block(scope, integer(0))))
         if rest:
             stmts.append(Block(self._block(scope, integer(whole), integer(rest))))

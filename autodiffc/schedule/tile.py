@@ -23,9 +23,10 @@ from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.scalars import Arg, Call, Const, Scalar
 from autodiffc.ops.functions import expansion
 from autodiffc.schedule.nest import Address, Nest
+from autodiffc.schedule.vectors import VECTOR_MATH, has_math
 from autodiffc.targets import Target
 
-VECTOR_FUNCTIONS = frozenset(
+VECTOR_FUNCTIONS = VECTOR_MATH | frozenset(
     ["add", "sub", "mul", "div", "neg", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"]
 )
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
@@ -55,7 +56,7 @@ def choose_tiling(nest: Nest, dtypes: list[str], target: Target) -> Tiling | Non
         return None
     item = 8 if dtypes[0] == "float64" else 4
     registers = target.registers - target.registers // 8
-    if _is_small(nest):
+    if _is_small(nest) or has_math(nest.body):  # long bodies need no others beside them
         registers = min(registers, SMALL_TILE + 2)
     found = [
         tiling

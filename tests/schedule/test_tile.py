@@ -51,6 +51,17 @@ def test_other_bodies_and_combinations_are_left_to_plain_loops() -> None:
     target = NAMED_TARGETS["x86-64-v3"]
     x, ids = ad.input("x", (64, 64)), ad.input("ids", (64, 64), "int32")
     i, j = ad.indices("i j")
-    exps = ad.compute((i,), ad.sum_over((j,), ad.exp(x[i, j])))
-    for y in (exps, ad.max(x, axis=1), ad.sum(ids, axis=1)):
+    powers = ad.compute((i,), ad.sum_over((j,), x[i, j] ** 0.3))
+    for y in (powers, ad.max(x, axis=1), ad.sum(ids, axis=1)):
         assert tiling_of(y, target, "float32")[0] is None
+
+
+def test_long_bodies_have_small_tiles() -> None:
+    target = NAMED_TARGETS["x86-64-v4"]
+    x = ad.input("x", (1024, 1024))
+    i, j = ad.indices("i j")
+    exps = ad.compute((i,), ad.sum_over((j,), ad.exp(x[i, j])))
+    tiling = tiling_of(exps, target, "float32")[0]
+    assert tiling is not None
+    sizes = [size for _, size in tiling.tiles]
+    assert tiling.unroll * math.prod(sizes) <= 4

@@ -225,9 +225,7 @@ static void kernel_d_loss_cross_entropy_7(const float *loss_cross_entropy_7,
     float *d_loss_cross_entropy_7, int threads)
 {
     (void)threads;
-    {
-        store_f32x4(d_loss_cross_entropy_7, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_7)));
-    }
+    store_f32x4(d_loss_cross_entropy_7, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_7)));
 }
 
 /* add[i,j] = where(j == labels[i], -0.25, 0) + d_loss_cross_entropy_7[i]*loss_cross_entropy_6[i,j] */
@@ -311,13 +309,11 @@ static void kernel_d_loss_cross_entropy_7_2(const float *d_loss_mean,
     float *d_loss_cross_entropy_7_out, int threads)
 {
     (void)threads;
-    {
-        const float d_loss_mean_0 = d_loss_mean[0];
-        const f32x4 d_loss_cross_entropy_10 = splat_f32x4(-d_loss_mean_0);
-        const f32x4 d_loss_cross_entropy_7 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_7));
-        store_f32x4(d_loss_cross_entropy_10_out, d_loss_cross_entropy_10);
-        store_f32x4(d_loss_cross_entropy_7_out, d_loss_cross_entropy_7);
-    }
+    const float d_loss_mean_0 = d_loss_mean[0];
+    const f32x4 d_loss_cross_entropy_10 = splat_f32x4(-d_loss_mean_0);
+    const f32x4 d_loss_cross_entropy_7 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_7));
+    store_f32x4(d_loss_cross_entropy_10_out, d_loss_cross_entropy_10);
+    store_f32x4(d_loss_cross_entropy_7_out, d_loss_cross_entropy_7);
 }
 
 /* add[i,j] = (cotangent_y[i,j]/softmax_7[i,0] + d_softmax_7[i,0])*loss_cross_entropy_6[i,j] +
