@@ -141,6 +141,33 @@ def test_mixed_types(dtype: str) -> None:
         np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+# --- Functions inside of sums, and behind them ---
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(5, 37), (16, 64), (3, 10)])
+def test_sums_with_functions(shape: tuple[int, int], dtype: str) -> None:
+    """Lanes are results, or parts of one; the last block is not a whole one."""
+    x, w = ad.input("x", shape), ad.input("w", (shape[1], 19))
+    outputs = {
+        "rows": ad.log(ad.sum(ad.exp(x), axis=1)),
+        "columns": ad.sum(ad.tanh(x) * x, axis=0),
+        "layer": ad.gelu(ad.matmul(x, w)),
+        "softmax": ad.softmax(x),
+    }
+    the_model = ad.Model("sums", outputs, wrt=[])
+    rng = np.random.default_rng(8)
+    arrays = {"x": rng.normal(size=shape).astype(dtype), "w": rng.normal(size=(shape[1], 19))}
+    arrays["w"] = arrays["w"].astype(dtype)
+    library = f"sums_{shape[0]}_{dtype}"
+    program = compile_cases([Case("sums", the_model)], dtype=dtype, library=library)["sums"]
+    got = program.forward(**arrays)
+    exact = {n: a.astype(np.float64) for n, a in arrays.items()}
+    near = {"float32": 1e-5, "float64": 1e-13}[dtype]
+    for name, value in evaluate(the_model.outputs, exact).items():
+        np.testing.assert_allclose(got[name], value, rtol=near, atol=near, err_msg=name)
+
+
 # --- In place ---
 
 
