@@ -92,5 +92,22 @@ def test_the_readme_shows_what_the_compiler_prints(tmp_path: Path) -> None:
     assert kernel in lower(model, target="x86-64-v4").sources["filters.c"]
 
 
+def test_the_readme_shows_the_files_of_the_demo(tmp_path: Path) -> None:
+    """Those of text have about the size that is shown; those of machine code depend on the machine,
+    and one is named after Python's version."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^build/lenet5/(\S+)  ([\d.]+) KiB$", text, re.MULTILINE)
+    shown = {name: float(size) for name, size in listed}
+    command = [sys.executable, "-m", "autodiffc", "compile", str(ROOT / "examples" / "lenet5.py")]
+    target = ["--target", "x86-64-v4", "--emit", "c", "-o", str(tmp_path)]
+    subprocess.run([*command, *target], check=True, capture_output=True, cwd=ROOT)
+    for file in tmp_path.iterdir():
+        size = file.stat().st_size / 1024
+        # the manifest of a whole build also has the commands that were run
+        allowed = 0.15 if file.name == "manifest.json" else 0.05
+        assert abs(shown.pop(file.name) - size) <= allowed * size, (file.name, size)
+    assert [name.partition(".")[0] for name in shown] == ["liblenet5", "_lenet5"]
+
+
 def _stripped(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
