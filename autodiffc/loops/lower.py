@@ -26,14 +26,17 @@ from autodiffc.graph.scalars import (
     walk,
 )
 from autodiffc.loops.ir import (
+    Block,
     FailUnless,
     For,
     Kernel,
+    Let,
     LetInt,
     Load,
     Name,
     Param,
     Stmt,
+    Var,
     Zero,
     integer,
     variable,
@@ -245,10 +248,16 @@ def _formula(node: Node, builder: _Builder, target: Target | None) -> list[Stmt]
     for piece in (inside(p, node.shape) for p in node.pieces):
         nest = builder.with_free_names(build_nest(node, piece))
         buffers = _operand_pointers(node, nest, builder)
-        stmts += _piece(node, piece, nest, builder, buffers, target)
+        stmts += _apart(_piece(node, piece, nest, builder, buffers, target), node)
     if not covers(node):
         stmts.insert(0, Zero(builder.pointer(node), product(node.shape)))
     return stmts
+
+
+def _apart(stmts: list[Stmt], node: Node) -> list[Stmt]:
+    """In a block, if a formula of several declares what another one may declare as well."""
+    declares = any(isinstance(s, Var | Let | LetInt) for s in stmts)
+    return [Block(tuple(stmts))] if declares and len(node.pieces) > 1 else stmts
 
 
 def _piece(
