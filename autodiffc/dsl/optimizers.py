@@ -133,12 +133,13 @@ class SGD:
     def update(
         self, param: Node, grad: Node, slots: Mapping[str, Node], scalars: Mapping[str, Node]
     ) -> tuple[Node, dict[str, Node]]:
-        with labelled("sgd"):
+        with labelled("momentum"):
             if self.weight_decay:
                 grad = _add(grad, elementwise("mul", param, self.weight_decay))
             velocity, next_slots = self._velocity(grad, slots)
             if self.nesterov:
                 velocity = _add(grad, elementwise("mul", velocity, self.momentum))
+        with labelled(f"{param.name}_next"):
             step = elementwise("mul", cast(scalars["lr"], param.dtype), velocity)
             moved = cast(elementwise("sub", param, step), param.dtype)
         return moved, next_slots

@@ -1,13 +1,14 @@
 """A program's plans as one C module: header, kernels, entry points, manifest.
 
-Kernels with the same text are one function, however many plans call them. The skeletons are in
-`templates/`; this file decides what goes into them.
+Kernels that differ in names alone are one function, however many plans call them. The skeletons are
+in `templates/`; this file decides what goes into them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autodiffc.emit.constants import (
@@ -29,8 +30,9 @@ from autodiffc.emit.structs import (
     prototypes,
     structs,
 )
-from autodiffc.emit.values import helper_text
+from autodiffc.emit.values import ValueWriter, helper_text
 from autodiffc.emit.vectors import vector_helpers
+from autodiffc.loops.ir import For, Kernel, Let, LetInt, Var, statements
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.verify import verify as verify_kernel
 from autodiffc.schedule.counts import bytes_moved, entry_operations, operations, plain_count
@@ -51,7 +53,7 @@ class Emitted:
 
 
 class Kernels:
-    """The kernel functions of a module, one for each distinct text."""
+    """The kernel functions of a module, one for all that differ in nothing but names."""
 
     def __init__(
         self, target: Target, tiles: bool, verify: bool = False, reserved: Iterable[str] = ()
@@ -73,7 +75,7 @@ class Kernels:
         kernel = lower_group(call.group, call.results, self.target if self.tiles else None)
         if self.verify:
             verify_kernel(kernel)
-        anonymous, used = kernel_text(kernel, "@")
+        anonymous, used = canonical_text(kernel)
         if anonymous not in self._names:
             name = self._fresh(f"kernel_{kernel.name}")
             self._names[anonymous] = name
@@ -90,6 +92,26 @@ class Kernels:
             name, count = f"{base}_{count}", count + 1
         self._taken.add(name)
         return name
+
+
+def canonical_text(kernel: Kernel) -> tuple[str, ValueWriter]:
+    """The text of a kernel without comments, in which its own names are numbered in the order in
+    which they appear: equal for kernels that differ in names alone, so that one can serve for all.
+    """
+    text, used = kernel_text(replace(kernel, comment=()), "@")
+    own = {p.name for p in kernel.params}
+    for stmt in statements(kernel.body):
+        if isinstance(stmt, For):
+            own |= {stmt.variable, f"{stmt.variable}_end"}
+        elif isinstance(stmt, Let | LetInt | Var):
+            own.add(stmt.name)
+    numbers: dict[str, str] = {}
+
+    def renamed(word: re.Match[str]) -> str:
+        name = word[0]
+        return numbers.setdefault(name, f"@{len(numbers)}") if name in own else name
+
+    return re.sub(r"\b[A-Za-z_]\w*", renamed, re.sub(r"/\*.*?\*/", "", text)), used
 
 
 def _description(name: str, formulas: Sequence[str], call: Call) -> dict[str, Any]:

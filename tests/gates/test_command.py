@@ -13,7 +13,8 @@ from autodiffc.build import find_toolchain
 from tests.gates.models import LENET5, ROOT, run
 
 EXAMPLES = sorted(p.stem for p in (ROOT / "examples").glob("*.py"))
-SECONDS = 5.0  # under 3 on a quiet machine; this one may be shared
+SECONDS = 3.0  # of processor time
+ATTEMPTS = 5  # the best counts: a machine that others use, too, takes longer for the same work
 
 
 def compile_command(file: Path, folder: Path, *words: str, **environment: str) -> None:
@@ -25,7 +26,9 @@ def compile_command(file: Path, folder: Path, *words: str, **environment: str) -
 
 def test_lenet5_compiles_in_seconds_on_one_core(tmp_path: Path) -> None:
     """Processor time, which is what passes on one core of a machine that does nothing else."""
-    took = [_processor_seconds(tmp_path / str(attempt)) for attempt in range(2)]
+    took: list[float] = []
+    while len(took) < ATTEMPTS and min(took, default=SECONDS) >= SECONDS:
+        took.append(_processor_seconds(tmp_path / str(len(took))))
     assert min(took) < SECONDS, took
 
 
