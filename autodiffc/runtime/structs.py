@@ -2,7 +2,7 @@
 
 A `ReadStruct` holds pointers to what C reads (inputs, cotangents), a `WriteStruct` pointers to what
 C writes (outputs, gradients of inputs). Scalars have a cell of their own inside, to which the
-struct points for good, so that a call with numbers alone touches no array.
+struct points while they are given, so that a call with numbers alone touches no array.
 
 A struct belongs to one context (or bound call) and is used under that context's lock.
 """
@@ -29,6 +29,7 @@ class ReadStruct:
         self.dims: Dims = {}
         self.values: dict[str, Any] = {}  # keeps the arrays alive that C points to
         self.cells: dict[str, Any] = {}
+        self._without_cell: set[str] = set()  # scalars that were not given in the last call
         self._ffi = ffi
         self._array_types: dict[str, Any] = {}
         for argument in arguments:
@@ -54,6 +55,9 @@ class ReadStruct:
                 self.cells[name][0] = value
             else:
                 self._point_to(name, value)
+        for name in self._without_cell.intersection(values):
+            setattr(self.struct, name, self.cells[name])
+            self._without_cell.remove(name)
         self.dims, self.values = settled, values
 
     def point_to_scalars(self, arguments: Sequence[Argument], arrays: Mapping[str, Any]) -> None:
@@ -68,10 +72,10 @@ class ReadStruct:
                 self.values[argument.name] = value
 
     def clear(self, names: Sequence[str]) -> None:
-        """These are not given. Numbers keep their cell, which C does not read then."""
+        """These are not given."""
         for name in names:
-            if name not in self.cells:
-                setattr(self.struct, name, self._ffi.NULL)
+            setattr(self.struct, name, self._ffi.NULL)
+        self._without_cell.update(name for name in names if name in self.cells)
 
     def store_dims(self, low: Mapping[str, int]) -> None:
         """Tells C the open dims; one that no array has settled takes its lowest value."""
@@ -88,6 +92,7 @@ class WriteStruct:
     def __init__(self, ffi: Any, c_type: str, tensors: Sequence[Tensor]) -> None:
         self.struct = ffi.new(f"{c_type} *")
         self.cells: dict[str, Any] = {}
+        self._without_cell: set[str] = set()  # scalars that were not given in the last call
         self._ffi = ffi
         self._names = [t.name for t in tensors]
         self._scalars = [(t.name, t.dtype) for t in tensors if t.shape == ()]

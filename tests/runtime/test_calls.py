@@ -100,6 +100,15 @@ def test_cotangents_replace_the_differentiated_output(logistic: Compiled) -> Non
     close(logistic.backward()["weight"], expected(logistic)["weight"])
 
 
+def test_a_scalar_cotangent_of_one_call_is_zero_in_the_next(logistic: Compiled) -> None:
+    logistic.init()
+    logistic.forward(x=X, labels=LABELS)
+    cotangent = np.array([1, 2, 3, 4], np.float32)
+    logistic.backward(loss=2.0)
+    close(logistic.backward(logits=cotangent)["weight"], cotangent @ X)
+    close(logistic.backward(loss=3.0)["weight"], 3 * expected(logistic)["weight"])
+
+
 def test_outputs_and_gradients_of_inputs_are_fresh_arrays(logistic: Compiled) -> None:
     logistic.init()
     first, first_grads = logistic.value_and_grad(x=X, labels=LABELS)
