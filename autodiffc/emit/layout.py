@@ -13,8 +13,9 @@ from typing import Any
 
 from autodiffc.graph.extents import Extent, ExtentLike, product
 from autodiffc.graph.node import Node
+from autodiffc.graph.scalars import Arg, Call, Const
 from autodiffc.schedule.arena import ALIGNMENT
-from autodiffc.schedule.kernels import storage
+from autodiffc.schedule.kernels import is_elementwise, storage
 from autodiffc.schedule.plan import ITEM_BYTES, Plan
 from autodiffc.schedule.program import OUTPUT, Program, key, split_key
 
@@ -174,28 +175,41 @@ def _scalar(node: Node) -> dict[str, Any]:
     return {"name": node.name, "default": node.attrs["runtime"], "low": node.attrs["low"]}
 
 
-def _index_limits(leaf: Node, plans: Mapping[str, Plan]) -> tuple[ExtentLike, ...]:
-    """The extents of the axes in which the elements of an input are indices, as they are."""
+def _index_limits(leaf: Node, plans: Mapping[str, Plan]) -> dict[str, Any]:
+    """The extents of the axes in which the elements of an input are indices, and values that are
+    let pass, since they count for nothing."""
     groups = [c.group for plan in plans.values() for c in plan.calls if c.group is not None]
     checks = [n for g in groups if g.kind == "check" for n in g.nodes]
-    found = (n.attrs["extent"] for n in checks if _reads(n, leaf))
-    return tuple(dict.fromkeys(found))
+    extents: dict[ExtentLike, None] = {}
+    ignored = set()
+    for check in checks:
+        source, value = _without_ignored(storage(check))
+        # by name: passes renew nodes, and no two inputs share one
+        if source.op == "input" and source.name == leaf.name:
+            extents[check.attrs["extent"]] = None
+            ignored |= {value} - {None}
+    return {"index_below": shape_data(list(extents)), "index_ignored": sorted(ignored)}
 
 
-def _reads(check: Node, leaf: Node) -> bool:
-    """By name: passes renew nodes, and no two inputs share one."""
-    source = storage(check)
-    return source.op == "input" and source.name == leaf.name
+def _without_ignored(node: Node) -> tuple[Node, Any]:
+    """`x` and `value` where the node is x, or `where(x != value, x, 0)` as losses write it."""
+    x, zero = Arg(0), Const(0, node.dtype)
+    body = node.formula.body if is_elementwise(node) and len(node.inputs) == 1 else None
+    if isinstance(body, Call) and body.function == "where" and body.args[1:] == (x, zero):
+        test = body.args[0]
+        if isinstance(test, Call) and test.function == "ne" and isinstance(test.args[1], Const):
+            return storage(node.inputs[0]), test.args[1].value
+    return node, None
 
 
-def _input(node: Node, limits: Sequence[ExtentLike]) -> dict[str, Any]:
+def _input(node: Node, limits: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": node.name,
         "shape": shape_data(node.shape),
         "dtype": node.dtype,
         "low": node.attrs.get("low"),
         "high": node.attrs.get("high"),
-        "index_below": shape_data(limits),
+        **limits,
     }
 
 

@@ -5,7 +5,7 @@ A `Program` never changes, so all contexts share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,13 +98,15 @@ class Program:
         given = {n: np.asarray(v) for n, v in inputs.values.items() if n in integers}
         for name, values in given.items():
             low, high = self._range(integers[name], inputs.dims)
-            position = _first_outside(values, low, high)
+            ignored = integers[name].index_ignored
+            position = _first_outside(values, low, high, ignored)
             if position is not None:
                 where = f"[{', '.join(map(str, position))}]" if position else ""
                 return IndexRangeError(
                     f"input {name!r} holds an index out of range",
                     found=f"{name}{where} = {values[position]}",
-                    expected=_range_text(name, low, high),
+                    expected=_range_text(name, low, high)
+                    + "".join(f", or {value}" for value in ignored),
                 )
         return IndexRangeError(
             f"{self.signature.name}: an integer used as an index is out of range",
@@ -126,12 +128,15 @@ class Program:
 Range = tuple[float | None, float | None]  # None: no limit
 
 
-def _first_outside(values: Any, low: float | None, high: float | None) -> tuple[int, ...] | None:
+def _first_outside(
+    values: Any, low: float | None, high: float | None, ignored: Sequence[int]
+) -> tuple[int, ...] | None:
     outside = np.zeros(values.shape, bool)
     if low is not None:
         outside |= values < low
     if high is not None:
         outside |= values >= high
+    outside &= ~np.isin(values, ignored)
     if not outside.any():
         return None
     return tuple(int(k) for k in np.unravel_index(np.argmax(outside), outside.shape))

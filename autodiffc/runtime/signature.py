@@ -73,7 +73,8 @@ class Tensor:
     """An input, output or gradient.
 
     `low` and `high` (exclusive) are an input's range as the model declares it; where its elements
-    are used as indices, they lie in [0, extent) for each extent of `index_below`.
+    are used as indices, they lie in [0, extent) for each extent of `index_below`, or are among
+    `index_ignored`, which count for nothing.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Tensor:
     high: float | None = None
     needs: tuple[str, ...] = ()
     index_below: tuple[RuntimeExtent, ...] = ()
+    index_ignored: tuple[int, ...] = ()
 
     @property
     def c_type(self) -> str:
@@ -250,6 +252,7 @@ def _tensor(entry: Mapping[str, Any], dtype: np.dtype[Any]) -> Tensor:
         entry.get("high"),
         tuple(entry.get("needs", ())),
         tuple(_extent(e) for e in entry.get("index_below", ())),
+        tuple(entry.get("index_ignored", ())),
     )
 
 
