@@ -19,6 +19,7 @@ from autodiffc.graph.comprehension import Comprehension, Domain
 from autodiffc.graph.construct import compute, reshape
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.extents import shape_text
+from autodiffc.graph.location import here
 from autodiffc.graph.node import LEAVES, Node, renew
 from autodiffc.graph.scalars import Const
 from autodiffc.graph.types import is_float
@@ -34,7 +35,7 @@ def gradients(y: Node, wrt: Sequence[Node]) -> list[Node]:
             found=f"shape {shape_text(y.shape)}",
             expected="shape ()",
             help="reduce it, e.g. with ad.mean(...) or ad.sum(...)",
-            loc=y.loc,
+            loc=here() or y.loc,
         )
     _check_floating(y, "the differentiated value")
     return vjp([y], [fill(y, 1.0)], wrt)

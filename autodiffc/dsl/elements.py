@@ -37,6 +37,9 @@ from autodiffc.graph.scalars import Arg, coerced_call
 from autodiffc.graph.types import is_float, promote, promote_weak
 from autodiffc.ops import functions as _table  # noqa: F401 - fills FUNCTIONS
 
+# Formulas are trees, worked through recursively; a deeper one would exhaust Python's stack.
+DEEPEST = 200
+
 
 class Element:
     """Base of the tree; carries Python's operators."""
@@ -54,6 +57,11 @@ class Element:
     def parts(self) -> tuple[Element, ...]:
         """The elements this one is directly made of."""
         return ()
+
+    @property
+    def depth(self) -> int:
+        """How many applications of functions stand within one another."""
+        return max((part.depth for part in self.parts), default=0)
 
     def with_parts(self, parts: tuple[Element, ...]) -> Element:
         """The same element over other parts."""
@@ -288,6 +296,7 @@ class Apply(Element):
     function: str
     args: tuple[Element, ...]
     result: str
+    depth: int = 0  # applications within one another
 
     @property
     def dtype(self) -> str:
@@ -298,7 +307,7 @@ class Apply(Element):
         return self.args
 
     def with_parts(self, parts: tuple[Element, ...]) -> Element:
-        return Apply(self.function, parts, self.result)
+        return Apply(self.function, parts, self.result, self.depth)
 
     def __str__(self) -> str:
         text = FUNCTIONS[self.function].text
@@ -426,8 +435,17 @@ def _call(function: str, args: tuple[Element, ...]) -> Apply:
         if isinstance(arg, Number):
             number_of(arg.value, dtype)  # refuses one that does not fit
     typed = [(Arg(k), dtype) for k, dtype in enumerate(dtypes)]
+    depth = 1 + max(arg.depth for arg in args)
+    if depth > DEEPEST:
+        raise IndexNotationError(
+            "a formula in index notation is nested too deeply",
+            found=f"more than {DEEPEST} operations within one another",
+            expected="shorter formulas",
+            help="give parts of it a tensor of their own, t = ad.compute((i,), ...), and read t[i]",
+            loc=here(),
+        )
     try:
-        return Apply(function, args, coerced_call(function, *typed)[1])
+        return Apply(function, args, coerced_call(function, *typed)[1], depth)
     except DtypeError as error:
         error.loc = error.loc or here()
         raise

@@ -19,7 +19,8 @@ from autodiffc.graph.expression import Expression, array_constant
 from autodiffc.graph.extents import Extent, ExtentLike
 from autodiffc.graph.extents import dim as make_dim
 from autodiffc.graph.location import here
-from autodiffc.graph.types import check_dtype, is_float, is_integer
+from autodiffc.graph.types import is_float, is_integer
+from autodiffc.ops.apply import dtype_name
 
 ShapeLike = ExtentLike | Sequence[ExtentLike]
 
@@ -41,7 +42,7 @@ def dim(name: str, default: int) -> Extent:
 def input(
     name: str,
     shape: ShapeLike = (),
-    dtype: str | None = None,
+    dtype: Any = None,
     low: float | None = None,
     high: float | None = None,
 ) -> Expression:
@@ -51,14 +52,12 @@ def input(
     integers they are the valid range.
     """
     _check_string(name, "an input")
-    dtype = check_dtype(dtype or "real")
+    dtype = "real" if dtype is None else dtype_name(dtype)
     _check_range(name, dtype, low, high)
     return Expression(leaf("input", name, as_shape(shape, name), dtype, low=low, high=high))
 
 
-def param(
-    name: str, shape: ShapeLike = (), init: Any = None, dtype: str | None = None
-) -> Expression:
+def param(name: str, shape: ShapeLike = (), init: Any = None, dtype: Any = None) -> Expression:
     """A tensor that is learned.
 
     `init` is a number, an array of the shape, or the name of an initializer of `torch.nn.init`;
@@ -66,7 +65,7 @@ def param(
     a=√5), others at zero.
     """
     _check_string(name, "a parameter")
-    dtype = check_dtype(dtype or "real")
+    dtype = "real" if dtype is None else dtype_name(dtype)
     if not is_float(dtype):
         raise DtypeError(
             f"parameter {name!r} must be floating",
@@ -79,20 +78,18 @@ def param(
     return Expression(leaf("param", name, extents, dtype, init=as_initializer(init, extents)))
 
 
-def state(
-    name: str, shape: ShapeLike = (), init: Any = 0.0, dtype: str | None = None
-) -> Expression:
+def state(name: str, shape: ShapeLike = (), init: Any = 0.0, dtype: Any = None) -> Expression:
     """A tensor that is kept between calls but not differentiated: running statistics, counters.
 
     What it becomes is said by `Model(updates=...)`.
     """
     _check_string(name, "a state")
     extents = as_shape(shape, name)
-    dtype = check_dtype(dtype or "real")
+    dtype = "real" if dtype is None else dtype_name(dtype)
     return Expression(leaf("state", name, extents, dtype, init=as_initializer(init, extents)))
 
 
-def constant(array: Any, dtype: str | None = None) -> Expression:
+def constant(array: Any, dtype: Any = None) -> Expression:
     """A fixed tensor; floats take the build's type unless `dtype` is given."""
     if isinstance(array, Expression):
         raise ArgumentTypeError(
@@ -104,7 +101,7 @@ def constant(array: Any, dtype: str | None = None) -> Expression:
     values = np.asarray(array)
     if dtype is None:
         return Expression(array_constant(values))
-    check_dtype(dtype)
+    dtype = dtype_name(dtype)
     if values.dtype.kind not in "bifu":
         array_constant(values)  # raises, saying what it found
     if values.dtype.kind == "f" and not is_float(dtype):

@@ -311,6 +311,8 @@ def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:
     """A possibly negative axis as a position; out of range is an error."""
     if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
         raise ArgumentTypeError(f"{what} must be an integer", found=repr(axis), loc=here())
+    if rank == 0:
+        raise ShapeError(f"a scalar has no {what}", found=f"{what}={axis}", loc=here())
     if not -rank <= axis < rank:
         raise ShapeError(
             f"{what} is out of range",

@@ -10,10 +10,12 @@ Canonical form makes equality structural: `2*batch + batch == 3*batch`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
 
 from autodiffc.errors import ShapeError
 
@@ -45,29 +47,58 @@ class Extent:
 
     terms: tuple[tuple[Monomial, int], ...]
 
-    def __add__(self, other: Any) -> ExtentLike:
+    if TYPE_CHECKING:  # `_add_value_operators` below makes them
+
+        def __truediv__(self, other: Any) -> Any: ...
+        def __rtruediv__(self, other: Any) -> Any: ...
+        def __rfloordiv__(self, other: Any) -> Any: ...
+        def __rmod__(self, other: Any) -> Any: ...
+        def __rpow__(self, other: Any) -> Any: ...
+        def __lt__(self, other: Any) -> Any: ...
+        def __le__(self, other: Any) -> Any: ...
+        def __gt__(self, other: Any) -> Any: ...
+        def __ge__(self, other: Any) -> Any: ...
+
+    __array_ufunc__ = None  # NumPy leaves `array * extent` to us
+
+    def __add__(self, other: Any) -> Any:
         if not isinstance(other, int | Integral | Extent):
-            return NotImplemented  # index and tensor expressions take extents as operands
+            return _as_value("add", self, other)
         return _collect([*self.terms, *_terms(other)])
 
-    def __mul__(self, other: Any) -> ExtentLike:
+    def __mul__(self, other: Any) -> Any:
         if not isinstance(other, int | Integral | Extent):
-            return NotImplemented
+            return _as_value("mul", self, other)
         return _collect([(_product(m, n), a * b) for m, a in self.terms for n, b in _terms(other)])
 
     def __neg__(self) -> ExtentLike:
-        return self * -1
+        return _collect([(m, -c) for m, c in self.terms])
 
-    def __sub__(self, other: Any) -> ExtentLike:
+    def __sub__(self, other: Any) -> Any:
         if not isinstance(other, int | Integral | Extent):
-            return NotImplemented
+            return _as_value("sub", self, other)
         return self + (-other)
 
-    def __rsub__(self, other: int) -> ExtentLike:
+    def __rsub__(self, other: Any) -> Any:
+        if not isinstance(other, int | Integral):
+            return _as_value("sub", other, self)
         return (-self) + other
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    def __pow__(self, exponent: Any) -> Any:
+        if not isinstance(exponent, int) or exponent < 0:
+            return _as_value("pow", self, exponent)
+        power: ExtentLike = 1
+        for _ in range(exponent):
+            power = power * self
+        return power
+
+    def __mod__(self, divisor: Any) -> Any:
+        if not isinstance(divisor, int) or divisor < 1:
+            return _as_value("mod", self, divisor)
+        return self + (self // divisor) * -divisor
 
     def __floordiv__(self, divisor: int) -> ExtentLike:
         if not isinstance(divisor, int) or divisor < 1:
@@ -79,9 +110,9 @@ class Extent:
         # (divisor*q + r) // divisor = q + r // divisor, term by term
         whole = _collect([(m, c // divisor) for m, c in self.terms])
         rest = _collect([(m, c % divisor) for m, c in self.terms])
-        if isinstance(rest, int):
-            return whole + rest // divisor
-        return whole + Extent((((FloorDiv(rest, divisor),), 1),))
+        quotient = Extent((((FloorDiv(rest, divisor),), 1),)) if isinstance(rest, Extent) else 0
+        total: ExtentLike = whole + quotient
+        return total
 
     def dims(self) -> frozenset[Dim]:
         """Every named dim that the extent mentions."""
@@ -108,6 +139,43 @@ class Extent:
         return text.replace("+ -", "- ")
 
     __repr__ = __str__
+
+
+def _as_value(operator: str, a: Any, b: Any) -> Any:
+    """`a operator b` where it is no extent: the extent stands for a scalar, as in `loss / batch`.
+
+    Index and tensor expressions take extents as operands themselves.
+    """
+    from autodiffc.graph.expression import OPERATORS  # which imports this file
+
+    numbers = int | float | Extent | np.ndarray | np.generic
+    if not (isinstance(a, numbers) and isinstance(b, numbers)) or operator not in OPERATORS:
+        return NotImplemented
+    return OPERATORS[operator](a, b)
+
+
+def _add_value_operators() -> None:
+    """Operators whose result is never an extent."""
+
+    def forward(operator: str) -> Callable[[Extent, Any], Any]:
+        return lambda self, other: _as_value(operator, self, other)
+
+    def reflected(operator: str) -> Callable[[Extent, Any], Any]:
+        return lambda self, other: _as_value(operator, other, self)
+
+    comparisons = [(name, name) for name in ("lt", "le", "gt", "ge")]
+    for python, operator in (("truediv", "div"), *comparisons):
+        setattr(Extent, f"__{python}__", forward(operator))
+    for python, operator in (
+        ("truediv", "div"),
+        ("floordiv", "floordiv"),
+        ("mod", "mod"),
+        ("pow", "pow"),
+    ):
+        setattr(Extent, f"__r{python}__", reflected(operator))
+
+
+_add_value_operators()
 
 
 def dim(name: str, default: int) -> Extent:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autodiffc.errors import DtypeError
 from autodiffc.graph.extents import ExtentLike, product, shape_text
 
 DTYPES = ("bool", "uint8", "int32", "int64", "float32", "real", "float64")
@@ -25,13 +24,6 @@ def is_float(dtype: str) -> bool:
 
 def is_integer(dtype: str) -> bool:
     return dtype in INTEGERS
-
-
-def check_dtype(dtype: str) -> str:
-    """Returns `dtype` if it is one, else raises an error that lists them."""
-    if dtype not in _ORDER:
-        raise DtypeError("unknown dtype", found=repr(dtype), expected=", ".join(DTYPES))
-    return dtype
 
 
 def promote(*dtypes: str) -> str:

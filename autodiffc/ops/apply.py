@@ -46,6 +46,8 @@ def operand(value: Any, what: str = "operand") -> Expression:
 
     Elements of index notation stay what they are; they have an expression's operators.
     """
+    if isinstance(value, Extent):
+        return Expression(size_of(value))
     result: Expression = value if is_element(value) else Expression(as_node(value, what))
     return result
 
@@ -68,14 +70,18 @@ def as_real(x: Node) -> Node:
 
 
 def dtype_name(dtype: Any) -> str:
-    """The name of an element type given as a string, a NumPy dtype or a Python type."""
+    """The name of an element type given as a string, a NumPy dtype or a Python type.
+
+    Python's `float` means the build's type, which is called `real` within the compiler.
+    """
     names: dict[Any, str] = {float: "real", int: "int64", bool: "bool"}
     try:
         name = dtype if isinstance(dtype, str) else names.get(dtype) or str(np.dtype(dtype))
     except TypeError:
         name = repr(dtype)
     if name not in DTYPES:
-        raise DtypeError("unknown dtype", found=name, expected=", ".join(DTYPES), loc=here())
+        known = ", ".join(d for d in DTYPES if d != "real")
+        raise DtypeError("unknown dtype", found=name, expected=known, loc=here())
     return name
 
 

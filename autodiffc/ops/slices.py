@@ -31,7 +31,7 @@ from autodiffc.graph.extents import Extent, ExtentLike, defaults, shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg
-from autodiffc.ops.apply import at_least
+from autodiffc.ops.apply import at_least, is_element
 from autodiffc.ops.positions import positions
 from autodiffc.ops.registry import integers, operation, sample, tensor
 
@@ -79,30 +79,30 @@ Token = Cut | Point | Node | None
         sample(tensor(4, 5), (integers(low=0, high=4), slice(1, 3))),
         sample(tensor(4), np.array([True, False, True, True])),
         sample(tensor(4), []),
+        sample(tensor(4), ((0, 1),)),
     ],
 )
 def getitem(x: Any, item: Any) -> Any:
     """`x[item]`: integers, slices, None, `...`, lists of integers, integer tensors."""
     items = item if isinstance(item, tuple) else (item,)
-    if not all(_is_known(i) for i in items):
-        return _index_notation(x, item)
+    if any(is_element(i) for i in items):
+        return OPERATORS["subscript"](x, item)
+    for each in items:
+        _check_kind(each)
     node = as_node(x)
     tokens = _tokens(node, items)
     return Expression(_read(node, tokens))
 
 
-def _is_known(item: Any) -> bool:
-    if item is None or item is Ellipsis:
-        return True
-    return isinstance(item, int | np.integer | slice | list | np.ndarray | Expression | Extent)
+_KINDS = (int, np.integer, slice, list, tuple, np.ndarray, Expression, Extent)
 
 
-def _index_notation(x: Any, item: Any) -> Any:
-    if "subscript" in OPERATORS:
-        return OPERATORS["subscript"](x, item)
+def _check_kind(item: Any) -> None:
+    if item is None or item is Ellipsis or isinstance(item, _KINDS):
+        return
     raise ArgumentTypeError(
         "this cannot stand in brackets",
-        found=repr(item),
+        found=f"{item!r} ({type(item).__name__})",
         expected="integers, slices, None, ..., lists of integers, integer tensors",
         loc=here(),
     )
@@ -136,7 +136,7 @@ def _token(x: Node, axis: int, item: Any) -> Token:
         return _cut(item, extent)
     if isinstance(item, Expression):
         return positions(item, extent, "a subscript")
-    if isinstance(item, list | np.ndarray):
+    if isinstance(item, list | tuple | np.ndarray):
         return _positions(x, axis, np.asarray(item))
     return Point(_position(item, x, axis))
 
@@ -183,6 +183,8 @@ def _cut(item: slice, extent: ExtentLike) -> Cut:
         )
     step = int(step)
     bounds = (item.start, item.stop)
+    for bound in bounds:
+        _check_bound(bound)
     if isinstance(extent, int) and not any(isinstance(b, Extent) for b in bounds):
         span = range(*item.indices(extent))
         return Cut(span.start if len(span) else 0, step, len(span))
@@ -192,6 +194,18 @@ def _cut(item: slice, extent: ExtentLike) -> Cut:
     distance = stop - start if step > 0 else start - stop
     length = (distance + (abs(step) - 1)) // abs(step)
     return Cut(start, step, length if defaults(length) > 0 else 0)
+
+
+def _check_bound(bound: Any) -> None:
+    known = isinstance(bound, int | np.integer | Extent) and not isinstance(bound, bool)
+    if bound is not None and not known:
+        raise ArgumentTypeError(
+            "a slice's bounds are integers",
+            found=f"{bound!r} ({type(bound).__name__})",
+            expected="integers or dims that are known when the model is made",
+            help="x[ids] takes elements at positions that are computed",
+            loc=here(),
+        )
 
 
 def _bound(bound: Any, extent: ExtentLike) -> ExtentLike:

@@ -167,7 +167,7 @@ def _strongest(guards: tuple[Affine, ...]) -> tuple[Affine, ...]:
             others.append(guard)
             continue
         known = best.get(guard.coefficients)
-        if known is None or guard.constant < known.constant:  # type: ignore[operator]
+        if known is None or guard.constant < known.constant:
             best[guard.coefficients] = guard
     return (*best.values(), *others)
 

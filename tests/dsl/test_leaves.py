@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,15 @@ def test_states_start_at_zero_and_parameters_as_told() -> None:
     assert isinstance(given, Initializer)
     assert given.sample((2,), rng).tolist() == [1.0, 2.0]
     assert param("b", (3,), init=0.5).node.attrs["init"].sample((3,), rng).tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.dtype("int32"), "int32"])
+def test_element_types_as_numpy_names_them(dtype: Any) -> None:
+    assert input("x", (3,), dtype).dtype == "int32"
+    assert state("s", (3,), dtype=dtype).dtype == "int32"
+    assert constant([1, 2], dtype).dtype == "int32"
+
+
+def test_float_is_the_float_of_the_build() -> None:
+    assert input("x", (3,), float).dtype == input("y", (3,)).dtype
+    assert param("w", (3,), dtype=np.float32).dtype == "float32"

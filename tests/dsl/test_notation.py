@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import autodiffc as ad
+from autodiffc.dsl.elements import DEEPEST
+from autodiffc.errors import IndexNotationError
 from autodiffc.graph.comprehension import Indirect
 from autodiffc.graph.extents import substitute
 from autodiffc.graph.node import Node
@@ -372,6 +374,18 @@ def test_messages_show_how_indices_are_grouped() -> None:
     assert str((2 * i) // 3) == "(2*i) // 3"
     assert str(i % 5 + 1) == "(i % 5) + 1"
     assert str(-(i % 5)) == "-(i % 5)"
+
+
+def test_a_formula_that_is_too_deep_says_so() -> None:
+    i = ad.indices("i")
+    x = ad.input("x", (3,))
+    deep = x[i]
+    for _ in range(DEEPEST):
+        deep = deep * 0.5
+    with pytest.raises(IndexNotationError, match="nested too deeply") as caught:
+        deep + 1
+    assert caught.value.loc is not None
+    assert evaluate({"y": ad.compute((i,), deep).node}, {"x": np.ones(3)})["y"][0] == 0.5**DEEPEST
 
 
 # --- extents ---
