@@ -59,7 +59,7 @@ from autodiffc.schedule.kernels import (
 from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.schedule.vectors import on_vectors, only_float
-from autodiffc.schedule.words import ascii_name, dim_variable, is_reserved
+from autodiffc.schedule.words import ascii_name, dim_variable, is_reserved, unreserved
 from autodiffc.targets import Target
 
 
@@ -98,6 +98,7 @@ class _Builder:
         for wanted in nest.names:
             base = ascii_name(wanted)
             name = base if base and not base[0].isdigit() else f"index{base}"
+            name = name if name == "i" else unreserved(name, "_")
             while name in self.taken or (is_reserved(name) and name != "i") or name in names:
                 name += "_"
             names.append(name)

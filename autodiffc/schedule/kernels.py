@@ -22,7 +22,7 @@ import autodiffc.ops.functions  # noqa: F401 - registers the scalar functions
 from autodiffc.graph.affine import identity
 from autodiffc.graph.comprehension import Comprehension, inputs_used
 from autodiffc.graph.node import Node
-from autodiffc.schedule.words import ascii_name, is_reserved
+from autodiffc.schedule.words import ascii_name, unreserved
 
 ALIASES = ("reshape", "stop_gradient", "check_index")
 
@@ -41,7 +41,7 @@ def identifier(node: Node) -> str:
     text = next(filter(None, candidates))
     if text[0].isdigit():
         return f"value_{text}"
-    return f"{text}_value" if is_reserved(text) else text
+    return unreserved(text, "_value")
 
 
 def arguments(group: Group, results: Sequence[Node]) -> tuple[Node, ...]:

@@ -50,10 +50,17 @@ def is_reserved(name: str) -> bool:
     return any(pattern.fullmatch(name) for pattern in (_GENERATED, _MACRO))
 
 
+def unreserved(name: str, ending: str) -> str:
+    """The name, with an ending where it is reserved; macros that may end in anything get `the_`."""
+    if not is_reserved(name):
+        return name
+    return f"{name}{ending}" if not is_reserved(f"{name}{ending}") else f"the_{name}"
+
+
 def dim_variable(name: str) -> str:
     """The variable that holds a dim, in kernels and in entry points."""
     taken = is_reserved(name) or name in ENTRY_WORDS or name.endswith("_extent")
-    return f"{name}_extent" if taken else name
+    return unreserved(f"{name}_extent", "") if taken else name
 
 
 def ascii_name(text: str) -> str:

@@ -94,3 +94,12 @@ def test_kernels_that_differ_in_names_alone_are_one() -> None:
     called = re.findall(r"^ +(kernel_\w+)\(", predict, re.MULTILINE)
     assert max(map(called.count, called)) > 1  # the first two layers
     assert called.count("kernel_z") == 1  # another function
+
+
+@pytest.mark.parametrize("name", ["AUTODIFFC_GATE", "M_PARAM_w", "M_API", "Py_None", "float64x2"])
+def test_indices_and_values_may_have_the_names_of_macros(name: str) -> None:
+    i = ad.indices(name)
+    x = ad.input("x", (3,))
+    y = ad.name(ad.compute((i,), ad.exp(x[i])), name)
+    kernels = lower(ad.Model("m", {"y": ad.sum(y * ad.flip(y, 0))})).sources["m.c"]
+    assert f"int64_t {name} =" not in kernels or name == "float64x2"
