@@ -88,6 +88,35 @@ def test_bits_do_not_depend_on_an_open_length(name: str, dtype: str) -> None:
         np.testing.assert_array_equal(bits(last), whole[LONGEST - n :])
 
 
+def sums_of_products() -> ad.Model:
+    """One of two products becomes part of a multiply-add: everywhere in an array the same one."""
+    x, w, s = ad.input("x", (3, 37)), ad.input("w", (37,)), ad.input("s", (3,))
+    i, j = ad.indices("i j")
+    outputs = {
+        "products": ad.compute((i, j), x[i, j] * w[j] + w[j] * s[i]),
+        "repeated": ad.compute((i, j), s[i] * s[i] + x[i, j] * w[j]),
+        "counted": ad.compute((i, j), 0.3 * i + x[i, j] * w[j]),
+        "squares": ad.compute((i, j), 0.1 * i * i - x[i, j] * x[i, j] + w[j] * 0.7),
+    }
+    return ad.Model("products", outputs, wrt=[])
+
+
+@DTYPES
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-O3"])
+def test_elements_alike_have_bits_alike(level: str, dtype: str) -> None:
+    case = [Case("products", sums_of_products())]
+    library = f"products_{dtype}_{level[1:]}"
+    program = compile_cases(case, dtype=dtype, library=library, level=level)["products"]
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(2, 3, 1)).astype(dtype)
+        w = np.full(37, rng.normal(), dtype)
+        got = program.forward(x=np.tile(rows[0], (1, 37)), w=w, s=rows[1, :, 0])
+        for name, value in got.items():
+            alike = np.tile(bits(value)[:, :1], (1, 37))
+            np.testing.assert_array_equal(bits(value), alike, err_msg=name)
+
+
 @DTYPES
 def test_values_are_right(dtype: str) -> None:
     x = stretch(dtype)
