@@ -21,7 +21,7 @@ from autodiffc.errors import ArgumentError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.graph.verify import verify as verify_graph
-from autodiffc.passes import fuse, gather, normalize, share, simplify, specialize
+from autodiffc.passes import fuse, gather, inline, normalize, share, simplify, specialize
 from autodiffc.passes.split import split
 from autodiffc.runtime.initial import describe_initializer
 from autodiffc.schedule.halo import halo
@@ -90,6 +90,7 @@ def lower(
     program = build_program(model)  # type: ignore[arg-type]
     for graph in program.graphs.values():
         checked(graph, "differentiate", options)
+    program = inlined(program, options)
     sizes = Sizes.of(program, model, options)
     program = specialized(program, sizes, options)
     program = optimized(program, options, sizes)
@@ -167,6 +168,12 @@ def checked(
     if options.verify:
         verify_graph(graph, stage, ranges or {})
     return graph
+
+
+def inlined(program: Program, options: Options) -> Program:
+    """No subgraphs any more, in any graph."""
+    graphs = {n: checked(inline(g), "inline", options) for n, g in program.graphs.items()}
+    return replace(program, graphs=graphs)
 
 
 def specialized(program: Program, sizes: Sizes, options: Options) -> Program:

@@ -42,12 +42,22 @@ def operands_reached(node: Node) -> tuple[Node, ...]:
         return ()
     if node.op == "reshape":
         return node.inputs
+    if node.op == "call":
+        inside = {n.name for n in reached([called_output(node)]) if n.op == "input"}
+        named = zip(node.attrs["arguments"], node.inputs, strict=True)
+        return tuple(dict.fromkeys(x for name, x in named if name in inside))
     found: dict[Node, None] = {}
     for piece in node.pieces:
         dtypes = [node.inputs[a.operand].dtype for a in piece.operands]
         for position in _carried(piece.body, dtypes):
             found.setdefault(node.inputs[piece.operands[position].operand])
     return tuple(found)
+
+
+def called_output(node: Node) -> Node:
+    """The node of its subgraph whose value a call has."""
+    assert node.subgraph is not None
+    return node.subgraph.outputs[node.attrs["output"]]
 
 
 def _carried(body: Scalar, dtypes: Sequence[str]) -> set[int]:

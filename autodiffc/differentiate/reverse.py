@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autodiffc.differentiate.adjoint import added, adjoint
+from autodiffc.differentiate.dependence import called_output
 from autodiffc.errors import DifferentiationError, DtypeError
 from autodiffc.graph.affine import identity
 from autodiffc.graph.comprehension import Comprehension, Domain
-from autodiffc.graph.construct import compute, reshape
-from autodiffc.graph.dag import Graph
+from autodiffc.graph.construct import call_graph, compute, leaf, reshape
+from autodiffc.graph.dag import Graph, ancestors
 from autodiffc.graph.extents import shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import LEAVES, Node, renew
@@ -47,6 +48,14 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
         _check_floating(node, "a gradient's variable")
     for output, cotangent in zip(outputs, cotangents, strict=True):
         _check_cotangent(output, cotangent)
+    found = _pulled_back(outputs, cotangents, wrt)
+    return [found.get(node) or fill(node, 0.0) for node in wrt]
+
+
+def _pulled_back(
+    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
+) -> dict[Node, Node]:
+    """The gradients of all nodes that a path leads to."""
     graph = Graph({str(k): node for k, node in enumerate([*outputs, *wrt])})
     active = between(graph, wrt)
     found: dict[Node, Node] = {}
@@ -61,7 +70,7 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
             contribution = contribution_of(node, operand, found[node])
             if contribution is not None:
                 _accumulate(found, operand, contribution, node)
-    return [found.get(node) or fill(node, 0.0) for node in wrt]
+    return found
 
 
 def fill(like: Node, value: float) -> Node:
@@ -92,12 +101,35 @@ def contribution_of(node: Node, target: Node, dout: Node) -> Node | None:
         return back if back is dout else renew(back, loc=node.loc)
     if node.op == "compute":
         return adjoint(node, target, dout)
+    if node.op == "call":
+        return _call_adjoint(node, target, dout)
     raise DifferentiationError(
         f"the operation {node.label or node.op} has no derivative",
         found=repr(node),
         help="ad.stop_gradient(...) takes a value as constant",
         loc=node.loc,
     )
+
+
+def _call_adjoint(node: Node, target: Node, dout: Node) -> Node | None:
+    """A call of the subgraph's gradient by the arguments that `target` stands for."""
+    output = called_output(node)
+    inputs = dict(zip(node.attrs["arguments"], node.inputs, strict=True))
+    leaves = [n for n in ancestors([output]) if n.op == "input"]
+    name = "cotangent"
+    while name in inputs:
+        name += "_"
+    cotangent = leaf("input", name, dout.shape, dout.dtype)
+    wrt = [n for n in leaves if inputs[str(n.name)] is target]
+    found = _pulled_back([output], [cotangent], wrt)
+    parts = [found[n] for n in wrt if n in found]
+    if not parts:
+        return None
+    total = parts[0]
+    for part in parts[1:]:
+        total = added(total, part, node)
+    result = call_graph(Graph({"gradient": total}), "gradient", {**inputs, name: dout})
+    return renew(result, label=f"d_{node.label or node.op}", loc=node.loc)
 
 
 def _check_floating(node: Node, what: str) -> None:

@@ -6,7 +6,7 @@ The vocabulary in `ops/` is written with these; nothing outside `graph/` and `pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -17,11 +17,13 @@ from autodiffc.errors import (
     ArgumentTypeError,
     DtypeError,
     IndexRangeError,
+    NameNotFoundError,
     NumberOverflowError,
     ShapeError,
 )
 from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Row, prune_operands
+from autodiffc.graph.dag import Graph
 from autodiffc.graph.extents import Extent, ExtentLike, defaults, difference, product, shape_text
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.location import here
@@ -127,6 +129,44 @@ def check_index(x: Node, extent: ExtentLike) -> Node:
     return Node(
         "check_index", (x,), x.type, attrs={"extent": extent}, label=_label.get(), loc=here()
     )
+
+
+def call_graph(subgraph: Graph, output: str, inputs: Mapping[str, Node]) -> Node:
+    """The named output of a graph whose inputs, by name, are these nodes.
+
+    A graph that is called is closed: beside its inputs it has no leaves but constants.
+    """
+    given = {name: node.type for name, node in inputs.items()}
+    wanted = {str(n.name): n.type for n in subgraph.leaves("input")}
+    open_leaves = [*subgraph.leaves("param"), *subgraph.leaves("state")]
+    if open_leaves or any(given.get(name) != type_ for name, type_ in wanted.items()):
+        raise ArgumentTypeError(
+            "a graph is called with a node for each of its inputs, of the input's type",
+            found=_described(given),
+            expected=_described(wanted),
+            help="parameters and states enter it as inputs" if open_leaves else None,
+            loc=here(),
+        )
+    if output not in subgraph.outputs:
+        raise NameNotFoundError(
+            "the graph has no such output",
+            found=repr(output),
+            expected=f"one of {', '.join(subgraph.outputs)}",
+            loc=here(),
+        )
+    return Node(
+        "call",
+        tuple(inputs[name] for name in wanted),
+        subgraph.outputs[output].type,
+        attrs={"output": output, "arguments": tuple(wanted)},
+        label=_label.get() or "call",
+        loc=here(),
+        subgraph=subgraph,
+    )
+
+
+def _described(types: Mapping[str, TensorType]) -> str:
+    return ", ".join(f"{name}: {type_}" for name, type_ in types.items()) or "none"
 
 
 def _check_known_positions(positions: np.ndarray, extent: ExtentLike) -> None:

@@ -214,7 +214,10 @@ class Writer:
         write = self.notation
         if node.op in LEAVES:
             return write.word(f"{node.op} {node.type}")
-        value = write.element(self.name_of(node.inputs[0]), []).text
+        values = [write.element(self.name_of(x), []).text for x in node.inputs]
+        if node.op == "call":
+            return write.word(node.label or node.op) + write.group(", ".join(values))
+        (value,) = values
         if node.op == "reshape":
             return write.word("reshape") + write.group(
                 f"{value}, {write.word(shape_text(node.shape))}"

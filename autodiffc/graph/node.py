@@ -9,6 +9,8 @@
     reshape               the same elements in row-major order under another shape
     stop_gradient         its input, cut off from differentiation
     check_index           its integer input, known to lie in [0, attrs["extent"]) afterwards
+    call                  attrs["output"] of `subgraph`, a graph of its own whose only open leaves
+                          are inputs called attrs["arguments"]: they stand for `inputs`, in order
 
 Nodes are immutable and compared by identity, so they are dictionary keys and networkx nodes. What
 is noted on them (`note`) comes later and does not change their value: the user's name for an
@@ -22,21 +24,29 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autodiffc.errors import SourceLocation
 from autodiffc.graph.comprehension import Comprehension
 from autodiffc.graph.types import TensorType
 
+if TYPE_CHECKING:
+    from autodiffc.graph.dag import Graph
+
 LEAVES = ("input", "param", "state", "constant")
-OPERATIONS = (*LEAVES, "compute", "reshape", "stop_gradient", "check_index")
+OPERATIONS = (*LEAVES, "compute", "reshape", "stop_gradient", "check_index", "call")
 
 _serials = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One value of the graph. `label` is the user-level operation it came from ("conv2d")."""
+    """One value of the graph. `label` is the user-level operation it came from ("conv2d").
+
+    A call holds a subgraph: several calls may share one, its nodes may be calls themselves, and its
+    gradient is a call again, of the subgraph's gradient. Passes see none: `inline` puts what a
+    subgraph computes in the place of each call.
+    """
 
     op: str
     inputs: tuple[Node, ...]
@@ -46,7 +56,7 @@ class Node:
     name: str | None = None
     label: str | None = None
     loc: SourceLocation | None = None
-    subgraph: Any = None
+    subgraph: Graph | None = None
     gradient_of: Node | None = None
     serial: int = field(default_factory=lambda: next(_serials))
 

@@ -18,8 +18,10 @@ where it is written. Rules for a formula (see `comprehension` for what the parts
     not empty  max, min, argmax, argmin have something to compare for every kept point that guards
                on kept indices leave
 
-After `specialize`, besides: nothing is `real`, and extents are integers or `integer * dim +
-integer`.
+Calls: the subgraph keeps these rules, is closed, and agrees with inputs and result in type.
+
+After `inline` no call is left. After `specialize`, besides: nothing is `real`, and extents are
+integers or `integer * dim + integer`.
 
 Rules that speak of addresses hold for all points, and are checked as follows. Before `specialize`,
 dims count with their defaults: only then is it known which of them stay open. Afterwards they are
@@ -38,7 +40,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from autodiffc.errors import AutodiffcError, VerificationError
+from autodiffc.errors import AutodiffcError
 from autodiffc.graph.affine import Affine
 from autodiffc.graph.comprehension import (
     COMBINERS,
@@ -51,16 +53,17 @@ from autodiffc.graph.comprehension import (
 )
 from autodiffc.graph.construct import result_dtype
 from autodiffc.graph.dag import Graph
-from autodiffc.graph.extents import Extent, ExtentLike, difference, dims_of, product, shape_text
+from autodiffc.graph.extents import Extent, ExtentLike, difference, dims_of, shape_text
 from autodiffc.graph.inequalities import ANY_SIZE, Ranges, never_negative, told_apart
 from autodiffc.graph.injective import is_injective
-from autodiffc.graph.node import LEAVES, OPERATIONS, Node
+from autodiffc.graph.node import Node
 from autodiffc.graph.nonempty import Empty, Undecided, first_empty
 from autodiffc.graph.overlap import Written, shared_element
 from autodiffc.graph.scalars import Arg, Cast, Const, Scalar, Size, args_used, indices_used, walk
 from autodiffc.graph.types import is_integer
+from autodiffc.graph.verify_nodes import WITH_CALLS, check_node, fail
 
-OPEN_STAGES = ("graph", "differentiate")  # before `specialize`
+OPEN_STAGES = (*WITH_CALLS, "inline")  # before `specialize`
 SEARCHES = ("max", "min", "argmax", "argmin")
 
 
@@ -70,7 +73,9 @@ def verify(graph: Graph, stage: str = "graph", ranges: Ranges = ANY_SIZE) -> Non
     `ranges` holds the least and the greatest value of the dims that stay open.
     """
     for node in graph.order:
-        _check_node(node, stage)
+        check_node(node, stage)
+        if node.subgraph is not None:
+            verify(node.subgraph, stage)
         known = _defaults(node) if stage in OPEN_STAGES else ranges
         pieces = [_Piece(node, p, f"formula {k}", stage, known) for k, p in enumerate(node.pieces)]
         for checked in pieces:
@@ -79,73 +84,6 @@ def verify(graph: Graph, stage: str = "graph", ranges: Ranges = ANY_SIZE) -> Non
         _check_apart(pieces)
         if stage not in OPEN_STAGES:
             _check_specialized(node, stage)
-
-
-def _fail(
-    node: Node, stage: str, message: str, *, found: object = None, expected: object = None
-) -> NoReturn:
-    raise VerificationError(
-        f"after {stage}, {node!r}: {message}", found=found, expected=expected, loc=node.loc
-    )
-
-
-# --- Nodes ---
-
-
-def _check_node(node: Node, stage: str) -> None:
-    if node.op not in OPERATIONS:
-        _fail(node, stage, "unknown operation", found=node.op, expected=", ".join(OPERATIONS))
-    if (node.op == "compute") != bool(node.pieces):
-        _fail(node, stage, "formulas belong to compute nodes", found=f"{len(node.pieces)} formulas")
-    arity = 0 if node.op in LEAVES else None if node.op == "compute" else 1
-    if arity is not None and len(node.inputs) != arity:
-        _fail(node, stage, "wrong number of inputs", found=len(node.inputs), expected=arity)
-    for extent in node.shape:
-        if isinstance(extent, int) and extent < 0:
-            _fail(node, stage, "negative extent", found=shape_text(node.shape))
-    if node.op in ("input", "param", "state") and not node.name:
-        _fail(node, stage, "a leaf needs a name")
-    if node.op == "constant":
-        _check_constant(node, stage)
-    elif node.op == "reshape":
-        _check_reshape(node, stage)
-    elif node.op in ("stop_gradient", "check_index"):
-        _check_pass_through(node, stage)
-
-
-def _check_constant(node: Node, stage: str) -> None:
-    value = node.attrs.get("value")
-    if getattr(value, "shape", None) != node.shape:
-        _fail(
-            node,
-            stage,
-            "a constant needs a value of its shape",
-            found=getattr(value, "shape", None),
-            expected=shape_text(node.shape),
-        )
-
-
-def _check_reshape(node: Node, stage: str) -> None:
-    (x,) = node.inputs
-    if product(x.shape) != product(node.shape) or x.dtype != node.dtype:
-        _fail(
-            node,
-            stage,
-            "reshape keeps the elements",
-            found=str(x.type),
-            expected=f"{product(node.shape)} elements of {node.dtype}",
-        )
-
-
-def _check_pass_through(node: Node, stage: str) -> None:
-    (x,) = node.inputs
-    if x.type != node.type:
-        _fail(node, stage, f"{node.op} keeps its type", found=str(x.type), expected=str(node.type))
-    if node.op == "check_index":
-        if not is_integer(node.dtype):
-            _fail(node, stage, "an index is an integer", found=node.dtype)
-        if "extent" not in node.attrs:
-            _fail(node, stage, "check_index needs an extent")
 
 
 # --- Formulas ---
@@ -162,7 +100,7 @@ class _Piece:
     ranges: Ranges
 
     def fail(self, message: str, found: object = None, expected: object = None) -> NoReturn:
-        _fail(self.node, self.stage, f"{self.title}: {message}", found=found, expected=expected)
+        fail(self.node, self.stage, f"{self.title}: {message}", found=found, expected=expected)
 
     @property
     def domain(self) -> Domain:
@@ -451,10 +389,10 @@ _PIECE_RULES: tuple[Callable[[_Piece], None], ...] = (
 def _check_specialized(node: Node, stage: str) -> None:
     for dtype in _dtypes(node):
         if dtype == "real":
-            _fail(node, stage, "`real` is still there", found=dtype, expected="float32 or float64")
+            fail(node, stage, "`real` is still there", found=dtype, expected="float32 or float64")
     for extent in _extents(node):
         if isinstance(extent, Extent) and extent.linear() is None:
-            _fail(
+            fail(
                 node,
                 stage,
                 "an extent is not linear in one dim",

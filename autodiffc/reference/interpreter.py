@@ -90,6 +90,8 @@ def _evaluate_node(node: Node, inputs: Sequence[Array], setting: Setting) -> Arr
         return inputs[0]
     if node.op == "check_index":
         return _checked(node, inputs[0], setting.size(node.attrs["extent"]))
+    if node.op == "call":
+        return _called(node, inputs, setting)
     if node.op == "compute":
         return _computed(node, inputs, setting)
     raise VerificationError(f"{node!r} cannot be evaluated", found=f"operation {node.op!r}")
@@ -104,6 +106,14 @@ def _checked(node: Node, values: Array, extent: int) -> Array:
             loc=node.loc,
         )
     return values
+
+
+def _called(node: Node, inputs: Sequence[Array], setting: Setting) -> Array:
+    """What the subgraph computes, at the same dims."""
+    assert node.subgraph is not None
+    result = Graph({"result": node.subgraph.outputs[node.attrs["output"]]})
+    env = dict(zip(node.attrs["arguments"], inputs, strict=True))
+    return evaluate(result, env, dtype=setting.real, dims=setting.dims)["result"]
 
 
 def _computed(node: Node, inputs: Sequence[Array], setting: Setting) -> Array:
