@@ -23,14 +23,16 @@ _MODULES = {
     "autodiffc.ops.elementwise": """
         exp exp2 expm1 log log2 log10 log1p sqrt rsqrt cbrt sin cos tan asin acos atan atan2
         sinh cosh tanh asinh acosh atanh arcsin=asin arccos=acos arctan=atan arctan2=atan2
-        arcsinh=asinh arccosh=acosh arctanh=atanh hypot erf erfc sigmoid relu abs sign floor
-        ceil round trunc square reciprocal minimum maximum where clip astype isnan isfinite
-        add subtract=sub multiply=mul divide=div negative=neg floor_divide=floordiv mod pow
-        power=pow less=lt less_equal=le greater=gt greater_equal=ge equal=eq not_equal=ne
-        logical_and logical_or logical_xor logical_not
+        arcsinh=asinh arccosh=acosh arctanh=atanh hypot logaddexp erf erfc sigmoid relu abs
+        sign floor ceil round trunc square reciprocal minimum maximum where clip astype
+        isnan isinf isfinite add subtract=sub multiply=mul divide=div negative=neg
+        floor_divide=floordiv mod pow power=pow less=lt less_equal=le greater=gt
+        greater_equal=ge equal=eq not_equal=ne logical_and logical_or logical_xor
+        logical_not
     """,
     "autodiffc.ops.activations": """
-        leaky_relu elu selu gelu silu mish hardtanh relu6 softsign softplus logsigmoid
+        leaky_relu prelu elu celu selu gelu silu mish hardtanh hardsigmoid hardswish relu6
+        softsign softplus logsigmoid
     """,
     "autodiffc.ops.reduce": """
         sum prod mean var std max min amax=max amin=min argmax argmin any all logsumexp
@@ -42,8 +44,9 @@ _MODULES = {
         reshape flatten transpose permute swapaxes moveaxis squeeze expand_dims broadcast_to
         flip concat concatenate=concat stack tile repeat pad
     """,
-    "autodiffc.ops.slices": "split",
+    "autodiffc.ops.slices": "split roll",
     "autodiffc.ops.index": "one_hot take embedding gather take_along_axis arange",
+    "autodiffc.ops.create": "zeros ones full eye",
     "autodiffc.ops.composite": """
         stop_gradient softmax log_softmax cross_entropy nll_loss bce_with_logits
         binary_cross_entropy_with_logits=bce_with_logits binary_cross_entropy mse mse_loss=mse
@@ -81,12 +84,16 @@ if TYPE_CHECKING:
     from autodiffc.dsl.optimizers import SGD as SGD
     from autodiffc.errors import AutodiffcError as AutodiffcError
     from autodiffc.graph.expression import Expression as Expression
+    from autodiffc.ops.activations import celu as celu
     from autodiffc.ops.activations import elu as elu
     from autodiffc.ops.activations import gelu as gelu
+    from autodiffc.ops.activations import hardsigmoid as hardsigmoid
+    from autodiffc.ops.activations import hardswish as hardswish
     from autodiffc.ops.activations import hardtanh as hardtanh
     from autodiffc.ops.activations import leaky_relu as leaky_relu
     from autodiffc.ops.activations import logsigmoid as logsigmoid
     from autodiffc.ops.activations import mish as mish
+    from autodiffc.ops.activations import prelu as prelu
     from autodiffc.ops.activations import relu6 as relu6
     from autodiffc.ops.activations import selu as selu
     from autodiffc.ops.activations import silu as silu
@@ -111,6 +118,10 @@ if TYPE_CHECKING:
     from autodiffc.ops.contract import matmul as matmul
     from autodiffc.ops.contract import outer as outer
     from autodiffc.ops.contract import tensordot as tensordot
+    from autodiffc.ops.create import eye as eye
+    from autodiffc.ops.create import full as full
+    from autodiffc.ops.create import ones as ones
+    from autodiffc.ops.create import zeros as zeros
     from autodiffc.ops.elementwise import abs as abs
     from autodiffc.ops.elementwise import acos as acos
     from autodiffc.ops.elementwise import acos as arccos
@@ -146,12 +157,14 @@ if TYPE_CHECKING:
     from autodiffc.ops.elementwise import gt as greater
     from autodiffc.ops.elementwise import hypot as hypot
     from autodiffc.ops.elementwise import isfinite as isfinite
+    from autodiffc.ops.elementwise import isinf as isinf
     from autodiffc.ops.elementwise import isnan as isnan
     from autodiffc.ops.elementwise import le as less_equal
     from autodiffc.ops.elementwise import log as log
     from autodiffc.ops.elementwise import log1p as log1p
     from autodiffc.ops.elementwise import log2 as log2
     from autodiffc.ops.elementwise import log10 as log10
+    from autodiffc.ops.elementwise import logaddexp as logaddexp
     from autodiffc.ops.elementwise import logical_and as logical_and
     from autodiffc.ops.elementwise import logical_not as logical_not
     from autodiffc.ops.elementwise import logical_or as logical_or
@@ -206,6 +219,7 @@ if TYPE_CHECKING:
     from autodiffc.ops.reduce import std as std
     from autodiffc.ops.reduce import sum as sum
     from autodiffc.ops.reduce import var as var
+    from autodiffc.ops.slices import roll as roll
     from autodiffc.ops.slices import split as split
     from autodiffc.ops.view import broadcast_to as broadcast_to
     from autodiffc.ops.view import concat as concat

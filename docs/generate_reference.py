@@ -18,6 +18,7 @@ from typing import Any
 
 import autodiffc as ad
 from autodiffc.dsl import nn
+from autodiffc.graph.expression import Expression
 from autodiffc.ops.registry import OPERATIONS, Operation
 from autodiffc.runtime.compiled import Compiled
 
@@ -49,6 +50,7 @@ TITLES = {
     "view": "Shapes",
     "slices": "Slices",
     "index": "Indexing",
+    "create": "Constants",
     "composite": "Softmax and losses",
 }
 
@@ -85,6 +87,7 @@ def page() -> str:
         section("Building a model", functions(ad, "ad", BUILDING)),
         section("Index notation", functions(ad, "ad", NOTATION)),
         section("Layers", functions(nn, "nn", LAYERS)),
+        section("Methods of an expression", members(Expression)),
         section("Compiling and checking", functions(ad, "ad", USING)),
         section("A compiled model", members(Compiled)),
     ]

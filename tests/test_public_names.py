@@ -49,6 +49,7 @@ ELEMENTWISE = [
     "arccosh",
     "arctanh",
     "hypot",
+    "logaddexp",
     "erf",
     "erfc",
     "sigmoid",
@@ -67,6 +68,7 @@ ELEMENTWISE = [
     "clip",
     "astype",
     "isnan",
+    "isinf",
     "isfinite",
     "add",
     "subtract",
@@ -91,12 +93,16 @@ ELEMENTWISE = [
 
 ACTIVATIONS = [
     "leaky_relu",
+    "prelu",
     "elu",
+    "celu",
     "selu",
     "gelu",
     "silu",
     "mish",
     "hardtanh",
+    "hardsigmoid",
+    "hardswish",
     "relu6",
     "softsign",
     "softplus",
@@ -141,6 +147,8 @@ SHAPES = [
     "pad",
 ]
 
+CONSTANTS = ["zeros", "ones", "full", "eye"]
+
 INDEXING = ["one_hot", "take", "embedding", "gather", "take_along_axis", "arange"]
 
 LOSSES = [
@@ -171,7 +179,7 @@ WINDOWS = [
     "avg_pool3d",
 ]
 
-USING = ["grad", "split", "compile", "load", "check_grads"]
+USING = ["grad", "split", "roll", "compile", "load", "check_grads"]
 
 PACKAGE = ["AutodiffcError", "Expression", "__version__"]
 
@@ -183,6 +191,7 @@ PUBLIC = [
     *REDUCTIONS,
     *LINEAR_ALGEBRA,
     *SHAPES,
+    *CONSTANTS,
     *INDEXING,
     *LOSSES,
     *WINDOWS,

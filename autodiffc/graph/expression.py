@@ -20,9 +20,14 @@ from autodiffc.graph.node import Node
 
 OPERATORS: dict[str, Callable[..., Any]] = {}
 
+Axes = int | Sequence[int] | None
+
 
 class Expression:
-    """A symbolic tensor. Reading `shape`, `dtype`, `ndim` is all that can be asked of it."""
+    """A symbolic tensor: it has a shape and a dtype, operators, and a few of NumPy's methods.
+
+    Each method is the function of the same name in `autodiffc`; there are many more of those.
+    """
 
     __slots__ = ("node",)
     __array_ufunc__ = None  # NumPy arrays leave `array + expression` to us
@@ -33,14 +38,17 @@ class Expression:
 
     @property
     def shape(self) -> tuple[ExtentLike, ...]:
+        """The extents, integers or dims."""
         return self.node.shape
 
     @property
     def dtype(self) -> str:
+        """The element type by name; `real` is the float of the build."""
         return self.node.dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.node.shape)
 
     @property
@@ -105,8 +113,45 @@ class Expression:
         def __ge__(self, other: Any) -> Expression: ...
 
     def reshape(self, *shape: Any) -> Expression:
-        """`ad.reshape(self, shape)`."""
+        """`ad.reshape(self, shape)`; the extents may be given one by one."""
         return _expression("reshape", self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Expression:
+        """`ad.transpose(self, axes)`; the axes, in their new order, may be given one by one."""
+        several = len(axes) != 1 or isinstance(axes[0], int)
+        return _expression("transpose", self, (axes or None) if several else axes[0])
+
+    def squeeze(self, axis: Axes = None) -> Expression:
+        """`ad.squeeze(self, axis)`."""
+        return _expression("squeeze", self, axis)
+
+    def astype(self, dtype: Any) -> Expression:
+        """`ad.astype(self, dtype)`."""
+        return _expression("astype", self, dtype)
+
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> Expression:
+        """`ad.sum(self, axis, keepdims)`."""
+        return _expression("sum", self, axis, keepdims)
+
+    def prod(self, axis: Axes = None, keepdims: bool = False) -> Expression:
+        """`ad.prod(self, axis, keepdims)`."""
+        return _expression("prod", self, axis, keepdims)
+
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> Expression:
+        """`ad.mean(self, axis, keepdims)`."""
+        return _expression("mean", self, axis, keepdims)
+
+    def max(self, axis: Axes = None, keepdims: bool = False) -> Expression:
+        """`ad.max(self, axis, keepdims)`."""
+        return _expression("max", self, axis, keepdims)
+
+    def min(self, axis: Axes = None, keepdims: bool = False) -> Expression:
+        """`ad.min(self, axis, keepdims)`."""
+        return _expression("min", self, axis, keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Expression:
+        """`ad.argmax(self, axis, keepdims)`."""
+        return _expression("argmax", self, axis, keepdims)
 
     def __getitem__(self, item: Any) -> Any:
         return _apply("getitem", self, item)

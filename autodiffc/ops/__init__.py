@@ -5,8 +5,10 @@ their operators:
 
     functions     the scalar functions that bodies call: typing, meaning, derivative, C, display
     registry      how an operation is declared, and the table of all of them
-    elementwise, activations, reduce, contract, window, pool, view, slices, index, composite
-                  the operations
+    elementwise, activations, reduce, contract, window, pool, view, slices, index, create,
+    composite     the operations
+    apply, positions
+                  what they take: operands, axes' positions
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from autodiffc.ops import (  # noqa: F401
     activations,
     composite,
     contract,
+    create,
     elementwise,
     functions,
     index,

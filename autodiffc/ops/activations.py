@@ -11,7 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from autodiffc.graph.expression import Expression
+from autodiffc.errors import ShapeError
+from autodiffc.graph.construct import reshape
+from autodiffc.graph.expression import Expression, as_node
+from autodiffc.graph.extents import shape_text
+from autodiffc.graph.location import here
 from autodiffc.ops.apply import apply, choice, operand
 from autodiffc.ops.elementwise import erf, expm1, sigmoid, tanh, where
 from autodiffc.ops.registry import operation, sample, tensor
@@ -37,6 +41,46 @@ def elu(x: Any, alpha: float = 1.0) -> Expression:
     """x where positive, else alpha*(exp(x) - 1)."""
     t = operand(x)
     return where(t > 0, t, alpha * expm1(where(t > 0, 0.0, t)))
+
+
+@operation(
+    reference=lambda x, alpha=1.0: np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha)),
+    samples=[sample(_X), sample(_X, alpha=0.5), sample(_X, alpha=-2.0)],
+)
+def celu(x: Any, alpha: float = 1.0) -> Expression:
+    """x where positive, else alpha*(exp(x/alpha) - 1)."""
+    t = operand(x)
+    return where(t > 0, t, alpha * expm1(where(t > 0, 0.0, t) / alpha))
+
+
+def _prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    slopes = weight if x.ndim < 2 else weight.reshape(-1, *[1] * (x.ndim - 2))
+    return np.where(x > 0, x, slopes * x)
+
+
+@operation(
+    reference=_prelu,
+    samples=[
+        sample(tensor(2, 3, 2), tensor(3)),
+        sample(tensor(2, 3), tensor(1)),
+        sample(tensor(2, 3), tensor()),
+        sample(tensor(4), tensor(1)),
+    ],
+)
+def prelu(x: Any, weight: Any) -> Expression:
+    """x where positive, else weight*x; one weight, or one for each channel (axis 1)."""
+    t, w = operand(x), Expression(as_node(weight, "weight"))
+    channels = t.shape[1] if t.ndim > 1 else 1
+    if w.ndim > 1 or (w.ndim == 1 and w.shape[0] not in (1, channels)):
+        raise ShapeError(
+            "the weight of prelu does not fit",
+            found=f"weight {shape_text(w.shape)}, x {shape_text(t.shape)}",
+            expected=f"one number, or {channels}, one for each channel",
+            loc=here(),
+        )
+    if w.ndim == 1 and t.ndim > 1:
+        w = Expression(reshape(w.node, (*w.shape, *[1] * (t.ndim - 2))))
+    return where(t > 0, t, w * t)
 
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -95,6 +139,20 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Expression:
 def relu6(x: Any) -> Expression:
     """x limited to [0, 6]; flat at the limits."""
     return hardtanh(x, 0.0, 6.0)
+
+
+@operation(reference=lambda x: np.clip(x / 6 + 0.5, 0, 1), samples=[sample(_X)])
+def hardsigmoid(x: Any) -> Expression:
+    """x/6 + 1/2 limited to [0, 1]; flat at the limits."""
+    return hardtanh(operand(x) / 6.0 + 0.5, 0.0, 1.0)
+
+
+@operation(reference=lambda x: x * np.clip(x / 6 + 0.5, 0, 1), samples=[sample(_X)])
+def hardswish(x: Any) -> Expression:
+    """x*hardsigmoid(x): 0 up to -3, x from 3 on."""
+    t = operand(x)
+    inner = t * (t + 3.0) / 6.0
+    return where(t <= -3.0, 0.0, where(t >= 3.0, t, inner))
 
 
 @operation(reference=lambda x: x / (1 + np.abs(x)), samples=[sample(_X)])

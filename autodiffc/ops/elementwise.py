@@ -6,6 +6,7 @@ Everything here takes expressions, arrays, Python numbers and elements of index 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -92,8 +93,23 @@ isnan = _unary("isnan", "Whether an element is NaN.")
 isfinite = _unary("isfinite", "Whether an element is neither infinite nor NaN.")
 atan2 = _binary("atan2", "The angle of the point (y, x), as `math.atan2`.")
 hypot = _binary("hypot", "sqrt(x**2 + y**2) without overflow.")
+logaddexp = _binary("logaddexp", "log(exp(x) + exp(y)) without overflow.")
 minimum = _binary("minimum", "The lesser element; NaN wins; equal ones share the gradient.")
 maximum = _binary("maximum", "The greater element; NaN wins; equal ones share the gradient.")
+
+
+@operation(
+    reference=np.isinf,
+    samples=[
+        sample(np.array([1.0, np.inf, -np.inf, np.nan])),
+        sample(tensor(2, 3)),
+        sample(integers(3)),
+    ],
+    differentiable=False,
+)
+def isinf(x: Any) -> Expression:
+    """Whether an element is infinite."""
+    return apply("eq", apply("abs", x), math.inf)
 
 
 # --- Arithmetic: Python's operators and NumPy's names for them ---
@@ -366,6 +382,7 @@ OPERATORS.update(
         "pow": pow,
         "neg": neg,
         "abs": abs,
+        "astype": astype,
         "lt": lt,
         "le": le,
         "gt": gt,

@@ -222,6 +222,9 @@ _float("atanh", np.arctanh, UNIT, libm="atanh", sympy="atanh(x)")
 _float("atan2", np.arctan2, ANY, POSITIVE, libm="atan2", sympy="atan2(x, y)")
 _float("hypot", np.hypot, POSITIVE, POSITIVE, libm="hypot", sympy="sqrt(x**2 + y**2)",
        partials=(lambda x, y, out: x / out, lambda x, y, out: y / out))
+_float("logaddexp", np.logaddexp, ANY, ANY, expand=lambda x, y: _log_add_exp(x, y),
+       partials=(lambda x, y, out: call("sigmoid", x - y),
+                 lambda x, y, out: call("sigmoid", y - x)))
 
 # --- The error function ---
 
@@ -342,3 +345,9 @@ def _int_pow(x: Scalar, y: Scalar) -> Scalar:
     unit = call("or", call("eq", x, 1.0), minus_one)
     reciprocal = select(unit, select(call("ne", odd, 0.0), x, 1.0), 0.0)
     return select(call("lt", y, 0.0), reciprocal, power)
+
+
+def _log_add_exp(x: Scalar, y: Scalar) -> Scalar:
+    """The larger and what the smaller adds; equal infinities have no distance of NaN."""
+    distance = select(call("eq", x, y), 0.0, call("abs", x - y))
+    return call("maximum", x, y) + call("log1p", call("exp", -distance))

@@ -18,7 +18,7 @@ from autodiffc.graph.affine import constant, identity
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Row
 from autodiffc.graph.construct import compute, elementwise_body, normalize_axis, view
 from autodiffc.graph.construct import stop_gradient as stopped
-from autodiffc.graph.expression import Expression, as_node
+from autodiffc.graph.expression import OPERATORS, Axes, Expression, as_node
 from autodiffc.graph.extents import ExtentLike, shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node, renew
@@ -27,8 +27,6 @@ from autodiffc.graph.types import is_float
 from autodiffc.ops.apply import as_real, at_least
 from autodiffc.ops.elementwise import exp, isfinite, log, sqrt, square, where
 from autodiffc.ops.registry import integers, operation, sample, tensor
-
-Axes = int | Sequence[int] | None
 
 # --- The one formula ---
 
@@ -275,3 +273,6 @@ def _without_axes(x: Expression, axes: Sequence[int]) -> Expression:
         return [indices[kept.index(k)] if k in kept else zero for k in range(x.ndim)]
 
     return Expression(view(x.node, shape, rows, label="squeeze"))
+
+
+OPERATORS.update({"sum": sum, "prod": prod, "mean": mean, "max": max, "min": min, "argmax": argmax})

@@ -34,6 +34,7 @@ from autodiffc.graph.scalars import Arg
 from autodiffc.ops.apply import at_least, is_element
 from autodiffc.ops.positions import positions
 from autodiffc.ops.registry import integers, operation, sample, tensor
+from autodiffc.ops.view import concat
 
 
 @dataclass(frozen=True)
@@ -326,6 +327,46 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Expressi
     lead = (slice(None),) * along
     cuts = itertools.pairwise(bounds)
     return [getitem(Expression(node), (*lead, slice(a, b))) for a, b in cuts]
+
+
+@operation(
+    reference=np.roll,
+    samples=[
+        sample(tensor(2, 5), 2, axis=1),
+        sample(tensor(2, 5), -7, axis=-1),
+        sample(tensor(2, 3), 4),
+        sample(tensor(3, 4), (1, -1), axis=(0, 1)),
+        sample(tensor(3, 2), 0, axis=0),
+        sample(tensor(0, 2), 1, axis=0),
+    ],
+)
+def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Expression:
+    """The elements moved along axes, those that leave coming in again; as in NumPy."""
+    if axis is None:
+        flat = Expression(as_node(x)).reshape(-1)
+        return roll(flat, shift, 0).reshape(as_node(x).shape)
+    axes = axis if isinstance(axis, Sequence) else [axis]
+    shifts = shift if isinstance(shift, Sequence) else [shift] * len(axes)
+    if len(shifts) != len(axes):
+        raise ShapeError(
+            "roll needs a shift for each axis", found=f"{shift=}, {axis=}", expected="as many",
+            loc=here(),
+        )  # fmt: skip
+    for by, along in zip(shifts, axes, strict=True):
+        x = _rolled(Expression(as_node(x)), by, along)
+    return Expression(as_node(x))
+
+
+def _rolled(x: Expression, shift: Any, axis: int) -> Expression:
+    if isinstance(shift, bool) or not isinstance(shift, int | np.integer):
+        raise ArgumentTypeError("a shift is an integer", found=repr(shift), loc=here())
+    along = normalize_axis(axis, x.ndim)
+    extent = x.shape[along]
+    by = int(shift) % extent if isinstance(extent, int) and extent else int(shift)
+    if by == 0 or extent == 0:
+        return x
+    lead = (slice(None),) * along
+    return concat([x[(*lead, slice(-by, None))], x[(*lead, slice(None, -by))]], along)
 
 
 OPERATORS["getitem"] = getitem

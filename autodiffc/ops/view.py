@@ -17,14 +17,14 @@ from autodiffc.graph import construct
 from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain
 from autodiffc.graph.construct import as_extent, compute, normalize_axis, same_extent
-from autodiffc.graph.expression import OPERATORS, Expression, as_node
+from autodiffc.graph.expression import OPERATORS, Axes, Expression, as_node
 from autodiffc.graph.extents import Extent, ExtentLike, product, shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Arg, Const, Scalar, cast_to
 from autodiffc.graph.types import is_float, promote
 from autodiffc.ops.apply import at_least
-from autodiffc.ops.reduce import Axes, normalized_axes
+from autodiffc.ops.reduce import normalized_axes
 from autodiffc.ops.registry import integers, operation, sample, tensor
 
 # --- Another shape, the same order ---
@@ -418,4 +418,4 @@ def _widths(widths: Any, rank: int) -> list[tuple[int, int]]:
     return [(at_least(a, 0, "a width"), at_least(b, 0, "a width")) for a, b in table.tolist()]
 
 
-OPERATORS.update({"reshape": reshape, "transpose": transpose})
+OPERATORS.update({"reshape": reshape, "transpose": transpose, "squeeze": squeeze})

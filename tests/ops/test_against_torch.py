@@ -197,12 +197,39 @@ POINTS = np.array([-120.0, -25.0, -3.0, -1.0, -1e-9, 0.0, 1e-9, 0.5, 1.0, 3.0, 6
         ("softplus", {"beta": 2.0, "threshold": 3.0}),
         ("logsigmoid", {}),
         ("sigmoid", {}),
+        ("celu", {}),
+        ("celu", {"alpha": 0.3}),
+        ("hardswish", {}),
+        ("hardsigmoid", {}),
     ],
 )
 def test_activations(name: str, keywords: dict[str, Any]) -> None:
     ours = run(name, POINTS, **keywords)
     expected = theirs(getattr(F, name), POINTS, **keywords)
     np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["hardswish", "hardsigmoid", "celu"])
+def test_slopes_of_activations_at_their_kinks(name: str) -> None:
+    points = np.array([-4.0, -3.0, -1.0, 0.0, 2.0, 3.0, 5.0])
+    x = Expression(leaf("input", "x", points.shape, "real"))
+    dx = ad.grad(ad.sum(OPERATIONS[name].function(x)), x)
+    theirs_x = torch.from_numpy(points).requires_grad_()
+    getattr(F, name)(theirs_x).sum().backward()
+    got = evaluate({"dx": dx.node}, {"x": points}, dtype="float64")["dx"]
+    np.testing.assert_allclose(got, theirs_x.grad.numpy(), rtol=1e-7)  # its sixth is a float32
+
+
+@pytest.mark.parametrize("shapes", [((2, 3, 4), (3,)), ((2, 3), (1,)), ((4,), (1,))])
+def test_prelu(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    arrays = values(*shapes[0]), values(*shapes[1], seed=1)
+    compare(run("prelu", *arrays), theirs(F.prelu, *arrays))
+
+
+def test_logaddexp_at_infinities() -> None:
+    special = np.array([-np.inf, np.inf, np.nan, 0.0, 1e300, -1e300])
+    x, y = (a.ravel() for a in np.meshgrid(special, special))
+    compare(run("logaddexp", x, y), theirs(torch.logaddexp, x, y))
 
 
 PROBABILITIES = np.array([[0.0, 0.2, 0.8], [1.0, 0.5, 1e-30]])

@@ -101,6 +101,12 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: op("max_pool1d", x(1, 1, 4), 0), ArgumentError, "kernel_size is too small"),
     (lambda: op("avg_pool1d", x(4), 2), ShapeError, r"(?s)1 axes.*or \(channels, width\)"),
     (lambda: op("avg_pool2d", x(1, 4, 4), 2, divisor_override=0), ArgumentError, "divisor_overr"),
+    (lambda: op("prelu", x(2, 3), x(2)), ShapeError, "(?s)weight of prelu.*or 3"),
+    (lambda: op("roll", x(3), 0.5), ArgumentTypeError, "shift is an integer"),
+    (lambda: op("roll", x(3), (1, 2), axis=0), ShapeError, "a shift for each axis"),
+    (lambda: op("full", (2,), x(2)), ArgumentTypeError, "full takes a number"),
+    (lambda: op("zeros", (2, -1)), ShapeError, "must not be negative"),
+    (lambda: op("eye", 3, k=1.5), ArgumentTypeError, "diagonal is an integer"),
     # element types
     (lambda: x(2) & x(2), DtypeError, "(?s)truth values or integers.*bool"),
     (lambda: ~x(2), DtypeError, "truth values"),
