@@ -1,7 +1,7 @@
 """Functions as vectors compute them: their error in units of the last place, and special values.
 
-At most 4 ulp in float32 and 2 in float64 are promised; what is asserted is what was found, and a
-little more. The reference is float64 for float32, and for float64 whatever is more precise: long
+At most 4 ulp in float32 and 2 in float64 are promised; what is asserted is what the functions' own
+comments say. The reference is float64 for float32, and for float64 whatever is more precise: long
 doubles where they are, else (and for erf) mpmath over fewer points.
 """
 
@@ -21,22 +21,18 @@ from autodiffc.schedule.vectors import VECTOR_MATH
 from tests.harness import Case, compile_cases
 
 COUNT = {"float32": 1_000_000, "float64": 200_000}
-LIMIT = {  # ulp
-    "exp": 1.25,
-    "exp2": 1.25,
-    "expm1": 1.75,
-    "log": 1.0,
-    "log1p": 1.0,
-    "tanh": 1.75,
-    "erf": 1.5,
-    "sin": 1.75,
-    "cos": 1.75,
-    "sqrt": 0.5,
-    "abs": 0.0,
-    "round": 0.0,
-    "floor": 0.0,
-    "ceil": 0.0,
-    "trunc": 0.0,
+LIMIT = {  # ulp, in float32 and float64
+    "exp": (1.1, 1.1),
+    "exp2": (1.2, 1.2),
+    "expm1": (1.6, 1.6),
+    "log": (0.9, 0.9),
+    "log1p": (1.0, 0.9),
+    "tanh": (1.5, 1.5),
+    "erf": (1.3, 1.4),
+    "sin": (1.6, 0.9),
+    "cos": (1.6, 1.0),
+    "sqrt": (0.5, 0.5),
+    **dict.fromkeys(["abs", "round", "floor", "ceil", "trunc"], (0.0, 0.0)),
 }
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 NAMES = pytest.mark.parametrize("name", sorted(LIMIT))
@@ -168,7 +164,8 @@ def test_error(name: str, dtype: str) -> None:
         x, got = x[keep], got[keep]
     error = ulps(got, *expected(name, x))
     worst = int(np.argmax(error))
-    assert error[worst] <= LIMIT[name], f"{error[worst]:.2f} ulp at {x[worst]!r}: {got[worst]!r}"
+    limit = LIMIT[name][dtype == "float64"]
+    assert error[worst] <= limit, f"{error[worst]:.2f} ulp at {x[worst]!r}: {got[worst]!r}"
 
 
 @DTYPES
