@@ -49,7 +49,7 @@ def input(
     """A tensor the caller hands in; its dtype is the build's float unless given.
 
     `low` and `high` (exclusive) are the range that gradient checks and examples draw from; for
-    integers they are the valid range.
+    integers they are the valid range, which calls from Python hold their arrays to.
     """
     _check_string(name, "an input")
     dtype = "real" if dtype is None else dtype_name(dtype)

@@ -36,6 +36,8 @@ class Argument:
         self.dtype = tensor.dtype
         self.shape = tensor.fixed_shape
         self.open_dims = open_dims
+        self.least, self.most = _declared_range(tensor)
+        self.is_limited = (self.least, self.most) != (None, None)
         # What a shape that was right once says of the open dims. As many as there are extents.
         self._settled: dict[tuple[int, ...], tuple[tuple[str | None, int], ...]] = {}
 
@@ -47,6 +49,8 @@ class Argument:
             and (value.shape == self.shape or (self.shape is None and self._infer(value, dims)))
             and value.flags.carray
         ):
+            if self.is_limited:
+                self._check_range(value)
             return value
         return self.examine(value, dims)
 
@@ -72,7 +76,27 @@ class Argument:
                 expected=f"a multiple of {self.dtype.alignment}",
                 help=f"pass {self.name}.copy()",
             )
+        if self.is_limited:
+            self._check_range(value)
         return value
+
+    def _check_range(self, value: Array) -> None:
+        """Integers stay in the range that their input declares."""
+        if not value.size:
+            return
+        low = self.least is not None and value.min() < self.least
+        high = self.most is not None and value.max() > self.most
+        if low or high:
+            raise self._out_of_range(value.min() if low else value.max())
+
+    def _out_of_range(self, found: Any) -> AutodiffcError:
+        least = "" if self.least is None else f"{self.least} <= "
+        most = "" if self.most is None else f" < {self.most + 1}"
+        return CallError(
+            f"{self.title} holds an integer outside the range that it declares",
+            found=found,
+            expected=f"{least}{self.name}{most}",
+        )
 
     def _infer(self, value: Array, dims: Dims) -> bool:
         """Settles open dims from the array's shape; False where the rank or a fixed extent differs.
@@ -192,6 +216,8 @@ class ScalarArgument(Argument):
                     found=value,
                     expected=f"{self.dtype}: {limits.min} to {limits.max}",
                 )
+            if self.is_limited:
+                self._check_range(np.asarray(value, self.dtype))
         return value
 
     def _as_float(self, value: int) -> float:
@@ -211,6 +237,20 @@ class ScalarArgument(Argument):
             found=_kind(value),
             expected=f"{kind}, or an array of {self.dtype} and shape ()",
         )
+
+
+def _declared_range(tensor: Tensor) -> tuple[int | None, int | None]:
+    """The least and the greatest value of an integer input, None where nothing is to be checked.
+
+    Nothing is where the input only picks elements and declares what the axis allows: C checks that.
+    """
+    picks = tensor.low == 0 and any(extent == tensor.high for extent in tensor.index_below)
+    if tensor.dtype.kind not in "iu" or picks:
+        return None, None
+    return (
+        None if tensor.low is None else int(tensor.low),
+        None if tensor.high is None else int(tensor.high) - 1,
+    )
 
 
 def make_argument(title: str, tensor: Tensor, open_dims: dict[str, OpenDim]) -> Argument:

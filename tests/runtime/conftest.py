@@ -24,7 +24,14 @@ LOGISTIC: dict[str, Any] = {
     "dims": {"batch": {"default": 4, "low": 1, "high": 8, "open": True}},
     "inputs": [
         {"name": "x", "shape": [BATCH, 3], "dtype": "float32", "low": None, "high": None},
-        {"name": "labels", "shape": [BATCH], "dtype": "int32", "low": 0, "high": 2},
+        {
+            "name": "labels",
+            "shape": [BATCH],
+            "dtype": "int32",
+            "low": 0,
+            "high": 2,
+            "index_below": [2],
+        },
     ],
     "scalars": [{"name": "lr", "default": 0.5}],
     "outputs": [

@@ -383,7 +383,10 @@ def test_labels_out_of_range(logistic: Compiled) -> None:
 
 
 def test_indices_out_of_an_undeclared_range(handwritten_logistic: Handwritten) -> None:
-    inputs = [{k: v for k, v in i.items() if k not in ("low", "high")} for i in LOGISTIC_INPUTS]
+    inputs = [
+        {k: v for k, v in i.items() if k not in ("low", "high", "index_below")}
+        for i in LOGISTIC_INPUTS
+    ]
     model = handwritten_logistic.compiled(inputs=inputs).init()
     wrong = np.array([0, 1, 7, 0], np.int32)
     assert refused(IndexRangeError, lambda: model.forward(x=X, labels=wrong)) == (
@@ -410,8 +413,30 @@ def test_indices_have_the_range_of_the_axes_that_they_pick_from(
 
 LOGISTIC_INPUTS: list[dict[str, Any]] = [
     {"name": "x", "shape": [BATCH, 3], "dtype": "float32"},
-    {"name": "labels", "shape": [BATCH], "dtype": "int32", "low": 0, "high": 2},
+    {"name": "labels", "shape": [BATCH], "dtype": "int32", "low": 0, "high": 2, "index_below": [2]},
 ]
+
+
+def test_integers_outside_a_declared_range(handwritten_logistic: Handwritten) -> None:
+    """Where the range is not that of an axis, nothing else would notice."""
+    inputs = [{**LOGISTIC_INPUTS[0]}, {**LOGISTIC_INPUTS[1], "low": 0, "high": 1}]
+    model = handwritten_logistic.compiled(inputs=inputs).init()
+    assert refused(CallError, lambda: model.forward(x=X, labels=LABELS)) == (
+        "input 'labels' holds an integer outside the range that it declares\n"
+        "  found:    1\n  expected: 0 <= labels < 1"
+    )
+    read_only = LABELS.copy()
+    read_only.flags.writeable = False
+    assert "range that it declares" in refused(
+        CallError, lambda: model.forward(x=X, labels=read_only)
+    )
+    inputs[1] |= {"low": -1, "high": None}
+    model = handwritten_logistic.compiled(inputs=inputs).init()
+    wrong = np.array([0, -2, 1, 0], np.int32)
+    message = refused(CallError, lambda: model.forward(x=X, labels=wrong))
+    assert "found:    -2" in message
+    assert "expected: -1 <= labels" in message
+    model.forward(x=X, labels=LABELS)
 
 
 # --- after a failure ---
