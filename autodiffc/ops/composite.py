@@ -47,11 +47,12 @@ _LOGITS = [
     sample(tensor(5), axis=0),
     sample(tensor(2, 3, low=900.0, high=1000.0)),
     sample(tensor(3, 1)),
+    sample(tensor(2, 0)),
 ]
 
 
 def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    e = np.exp(x - np.max(x, axis, keepdims=True))
+    e = np.exp(x - np.max(x, axis, keepdims=True, initial=-1e300))
     return np.asarray(e / np.sum(e, axis, keepdims=True))
 
 

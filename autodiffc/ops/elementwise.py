@@ -293,16 +293,25 @@ def where(condition: Any, x: Any, y: Any) -> Expression:
 
 
 @operation(
-    reference=lambda x, min=None, max=None: np.clip(x, min, max),
+    reference=lambda x, min=None, max=None, a_min=None, a_max=None: np.clip(
+        x, min if a_min is None else a_min, max if a_max is None else a_max
+    ),
     samples=[
         sample(tensor(2, 3), -0.5, 0.5),
         sample(tensor(2, 3), min=0.1),
         sample(tensor(2, 3), max=tensor(3)),
         sample(integers(5), -2, 2),
+        sample(tensor(2, 3), a_min=-0.5, a_max=0.5),
     ],
 )
-def clip(x: Any, min: Any = None, max: Any = None) -> Expression:
-    """x limited to [min, max]; the gradient passes through at the limits themselves."""
+def clip(
+    x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None
+) -> Expression:
+    """x limited to [min, max]; the gradient passes through at the limits themselves.
+
+    `a_min` and `a_max` are NumPy's older names.
+    """
+    min, max = a_min if min is None else min, a_max if max is None else max
     if min is None and max is None:
         raise ArgumentError(
             "clip needs a limit", found="neither min nor max", expected="clip(x, 0, 1)", loc=here()

@@ -7,6 +7,7 @@ stays affine, but what is out of range is refused all the same.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -192,12 +193,24 @@ def _arange(*bounds: Any, dtype: Any = None) -> np.ndarray:
 
 @operation(
     reference=_arange,
-    samples=[sample(5), sample(2, 9, 3), sample(4, 0, -1), sample(3, 3), sample(4, dtype="int32")],
+    samples=[
+        sample(5),
+        sample(2, 9, 3),
+        sample(4, 0, -1),
+        sample(3, 3),
+        sample(4, dtype="int32"),
+        sample(0.5, 2, 0.25),
+        sample(1, 0, -0.3),
+        sample(2.5),
+        sample(3, dtype="float64"),
+    ],
     differentiable=False,
 )
-def arange(start: Any, stop: Any = None, step: int = 1, dtype: Any = "int64") -> Expression:
-    """The integers from start (0) to stop, exclusive; stop may be a dim."""
+def arange(start: Any, stop: Any = None, step: float = 1, dtype: Any = None) -> Expression:
+    """Numbers from start (0) to stop, exclusive: integers if all are; stop may be a dim."""
     low, high = (0, start) if stop is None else (start, stop)
+    if any(isinstance(n, float | np.floating) for n in (low, high, step)):
+        return _float_range(low, high, step, "real" if dtype is None else dtype_name(dtype))
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or step == 0:
         raise ArgumentError(
             "arange needs an integer step other than 0", found=repr(step), loc=here()
@@ -205,8 +218,27 @@ def arange(start: Any, stop: Any = None, step: int = 1, dtype: Any = "int64") ->
     length = _length(low, high, int(step))
     first: Scalar = Size(low) if isinstance(low, Extent) else Const(int(low), "int64")
     body = first + Cast("int64", Index(0)) * Const(int(step), "int64")
-    body = cast_to(body, "int64", dtype_name(dtype))
+    body = cast_to(body, "int64", "int64" if dtype is None else dtype_name(dtype))
     formula = Comprehension(Domain((length,)), identity(1), (), body)
+    return Expression(compute([], [formula], (length,), label="arange"))
+
+
+def _float_range(low: Any, high: Any, step: Any, dtype: str) -> Expression:
+    """start + k*step for every k that stays before stop, counted as NumPy does."""
+    for bound in (low, high, step):
+        real = isinstance(bound, int | float | np.number) and not isinstance(bound, bool)
+        if not real or not math.isfinite(bound):
+            raise ArgumentError(
+                "arange takes numbers",
+                found=repr(bound),
+                expected="e.g. 0.5; dims among integers only",
+                loc=here(),
+            )
+    if step == 0:
+        raise ArgumentError("arange needs a step other than 0", found=repr(step), loc=here())
+    length = max(math.ceil((high - low) / step), 0)
+    body = Const(float(low), "real") + Cast("real", Index(0)) * Const(float(step), "real")
+    formula = Comprehension(Domain((length,)), identity(1), (), cast_to(body, "real", dtype))
     return Expression(compute([], [formula], (length,), label="arange"))
 
 

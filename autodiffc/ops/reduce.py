@@ -24,7 +24,7 @@ from autodiffc.graph.location import here
 from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import Arg, Cast, Const, Scalar, Size, cast_to
 from autodiffc.graph.types import is_float
-from autodiffc.ops.apply import as_real, at_least
+from autodiffc.ops.apply import as_real, at_least, dtype_name
 from autodiffc.ops.elementwise import exp, isfinite, log, sqrt, square, where
 from autodiffc.ops.registry import integers, operation, sample, tensor
 
@@ -75,6 +75,11 @@ def _counted(extents: Sequence[ExtentLike], dtype: str) -> Scalar:
     return Const(float(total), dtype) if isinstance(total, int) else Cast(dtype, Size(total))
 
 
+def _any_empty(x: Node, axes: Sequence[int]) -> bool:
+    """Whether an axis among those has no elements."""
+    return 0 in [x.shape[axis] for axis in axes]
+
+
 def _not_empty(x: Node, axes: Sequence[int], what: str) -> None:
     for axis in axes:
         if x.shape[axis] == 0:
@@ -98,24 +103,33 @@ _SHAPES = [
 _EMPTY = [sample(tensor(0, 3), axis=0), sample(tensor(0, 3), axis=1), sample(tensor())]
 
 
-def _accumulated(x: Any, combine: str, axis: Axes, keepdims: bool) -> Expression:
-    """Sums and products of integers and truth values are taken in int64."""
+_COUNTED = [
+    sample(integers(2, 3), axis=0),
+    sample(integers(2, 3), axis=0, dtype="float64"),
+    sample(integers(2, 3), dtype="int32"),
+]
+
+
+def _accumulated(x: Any, combine: str, axis: Axes, keepdims: bool, wanted: Any) -> Expression:
+    """Sums and products of integers and truth values are taken in int64 unless `wanted`."""
     node = as_node(x)
     dtype = node.dtype if is_float(node.dtype) else "int64"
+    if wanted is not None:
+        dtype = dtype_name(wanted)
     axes = normalized_axes(axis, len(node.shape))
     return Expression(reduction(node, combine, axes, keepdims, cast_to(Arg(0), node.dtype, dtype)))
 
 
-@operation(reference=np.sum, samples=[*_SHAPES, *_EMPTY, sample(integers(2, 3), axis=0)])
-def sum(x: Any, axis: Axes = None, keepdims: bool = False) -> Expression:
+@operation(reference=np.sum, samples=[*_SHAPES, *_EMPTY, *_COUNTED])
+def sum(x: Any, axis: Axes = None, keepdims: bool = False, dtype: Any = None) -> Expression:
     """The sum over some axes; of no elements 0."""
-    return _accumulated(x, "sum", axis, keepdims)
+    return _accumulated(x, "sum", axis, keepdims, dtype)
 
 
-@operation(reference=np.prod, samples=[*_SHAPES, *_EMPTY, sample(integers(2, 3), axis=0)])
-def prod(x: Any, axis: Axes = None, keepdims: bool = False) -> Expression:
+@operation(reference=np.prod, samples=[*_SHAPES, *_EMPTY, *_COUNTED])
+def prod(x: Any, axis: Axes = None, keepdims: bool = False, dtype: Any = None) -> Expression:
     """The product over some axes; of no elements 1."""
-    return _accumulated(x, "prod", axis, keepdims)
+    return _accumulated(x, "prod", axis, keepdims, dtype)
 
 
 @operation(reference=np.mean, samples=[*_SHAPES, sample(integers(2, 3), axis=0), sample(tensor())])
@@ -241,8 +255,10 @@ def shift(x: Node, axes: Sequence[int]) -> Expression:
     """The maximum over axes, kept as axes of 1, which exponentials are taken relative to.
 
     It is a constant to differentiation, since results do not depend on it; an infinite one, which
-    would only make NaN out of inf - inf, becomes 0.
+    would only make NaN out of inf - inf, becomes 0, and so does that of no elements.
     """
+    if _any_empty(x, axes):
+        return Expression(reduction(x, "sum", axes, True))
     top = _extremum(x, "max", axes, True)
     finite = Expression(stopped(top.node))
     return where(isfinite(finite), finite, 0.0)
@@ -252,10 +268,10 @@ def shift(x: Node, axes: Sequence[int]) -> Expression:
     reference=lambda x, axis=None, keepdims=False: np.log(
         np.sum(np.exp(x), axis=axis, keepdims=keepdims)
     ),
-    samples=_SHAPES,
+    samples=[*_SHAPES, sample(tensor(2, 0), axis=1), sample(tensor(0, 2), axis=1)],
 )
 def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Expression:
-    """log(sum(exp(x))) over some axes, without overflow."""
+    """log(sum(exp(x))) over some axes, without overflow; of no elements -inf."""
     node = as_real(as_node(x))
     axes = normalized_axes(axis, len(node.shape))
     top = shift(node, axes)

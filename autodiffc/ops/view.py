@@ -111,8 +111,15 @@ def _read(x: Node, shape: tuple[ExtentLike, ...], rows: Sequence[Affine], label:
     reference=np.transpose,
     samples=[sample(tensor(2, 3, 4)), sample(tensor(2, 3, 4), (1, -1, 0)), sample(tensor(3))],
 )
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Expression:
-    """The axes in another order, by default reversed: axis k of the result is `axes[k]` of x."""
+def transpose(x: Any, axes: Any = None, axis2: int | None = None) -> Expression:
+    """The axes in another order, by default reversed: axis k of the result is `axes[k]` of x.
+
+    `transpose(x, 0, 2)` exchanges two axes, as in PyTorch.
+    """
+    if axis2 is not None:
+        return swapaxes(x, axes, axis2)
+    if isinstance(axes, int | np.integer):
+        axes = (axes,)
     node = as_node(x)
     rank = len(node.shape)
     order = [normalize_axis(a, rank) for a in (range(rank)[::-1] if axes is None else axes)]
@@ -143,13 +150,33 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Expression:
     return transpose(node, order)
 
 
-@operation(reference=np.moveaxis, samples=[sample(tensor(2, 3, 4), 0, -1)])
-def moveaxis(x: Any, source: int, destination: int) -> Expression:
-    """One axis moved to another place, the others in their order."""
+@operation(
+    reference=np.moveaxis,
+    samples=[
+        sample(tensor(2, 3, 4), 0, -1),
+        sample(tensor(2, 3, 4), (0, 1), (2, 0)),
+        sample(tensor(2, 3, 4), [-1], [0]),
+    ],
+)
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Expression:
+    """Axes moved to other places, the others in their order."""
     node = as_node(x)
     rank = len(node.shape)
-    order = [k for k in range(rank) if k != normalize_axis(source, rank)]
-    order.insert(normalize_axis(destination, rank), normalize_axis(source, rank))
+    sources, places = (
+        [normalize_axis(a, rank) for a in (axes if isinstance(axes, Sequence) else [axes])]
+        for axes in (source, destination)
+    )
+    counts = {len(sources), len(places), len(set(sources)), len(set(places))}
+    if len(counts) > 1:
+        raise ShapeError(
+            "moveaxis needs a place for each axis",
+            found=f"{source=}, {destination=}",
+            expected="as many, none of them twice",
+            loc=here(),
+        )
+    order = [k for k in range(rank) if k not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
     return transpose(node, order)
 
 
@@ -239,11 +266,14 @@ def flip(x: Any, axis: Axes = None) -> Expression:
         sample([tensor(2, 3), tensor(2, 1)], axis=-1),
         sample([integers(2), tensor(3)]),
         sample([tensor(4)]),
+        sample([tensor(2, 2), tensor(3)], axis=None),
     ],
 )
-def concat(xs: Sequence[Any], axis: int = 0) -> Expression:
-    """The tensors one after another along an axis."""
+def concat(xs: Sequence[Any], axis: int | None = 0) -> Expression:
+    """The tensors one after another along an axis; with None their elements."""
     nodes = [as_node(x) for x in _several(xs, "concat")]
+    if axis is None:
+        nodes, axis = [reshape(n, -1).node for n in nodes], 0
     rank = len(nodes[0].shape)
     along = normalize_axis(axis, rank)
     offset: ExtentLike = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -129,7 +130,13 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: op("gelu", x(2), approximate="cubic"), ArgumentError, "(?s)approximate.*'tanh'"),
     (lambda: op("mse", x(2), x(2), reduction="max"), ArgumentError, "(?s)reduction.*'mean'"),
     (lambda: op("arange", 0, 5, 0), ArgumentError, "step other than 0"),
-    (lambda: op("arange", 2.5), ArgumentError, "takes integers"),
+    (lambda: op("arange", "a"), ArgumentError, "takes integers"),
+    (lambda: op("arange", 0, math.inf, 0.5), ArgumentError, "takes numbers"),
+    (lambda: op("arange", dim("n", 4), 9, 0.5), ArgumentError, "takes numbers"),
+    (lambda: op("arange", 0.5, 2.0, 0), ArgumentError, "step other than 0"),
+    (lambda: op("moveaxis", x(2, 3), (0, 1), 0), ShapeError, "a place for each axis"),
+    (lambda: op("moveaxis", x(2, 3), (0, 1), (1, 1)), ShapeError, "a place for each axis"),
+    (lambda: op("transpose", x(2, 3), 1), ShapeError, "every axis once"),
     # positions
     (lambda: x(3)[3], IndexRangeError, r"(?s)axis 0.*-3 <= position < 3"),
     (lambda: x(3)[[0, -4]], IndexRangeError, "out of range"),

@@ -49,6 +49,7 @@ def computed(y: Expression) -> list[Node]:
         (lambda: op("max_pool1d", x(1, 1, 2 * N), 2), (1, 1, N)),
         (lambda: op("softmax", x(N, 3)), (N, 3)),
         (lambda: op("zeros", (N, 3)), (N, 3)),
+        (lambda: op("transpose", x(N, 3, 2), 0, 2), (2, 3, N)),
         (lambda: op("eye", N), (N, N)),
         (lambda: op("roll", x(N, 3), 1, axis=0), (N, 3)),
         (lambda: op("one_hot", x(N, dtype="int32"), 3), (N, 3)),
