@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=60.0, help="at most, for each workload")
-    parser.add_argument("--sample-seconds", type=float, default=0.01)
+    parser.add_argument("--sample-seconds", type=float, default=0.003)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "benchmarks")
     return parser
 

@@ -50,7 +50,7 @@ class Limits:
 
     rounds: int = 30
     seconds: float = 60.0
-    sample_seconds: float = 0.01
+    sample_seconds: float = 0.003  # within a scheduler's time slice, should others wait
 
 
 @dataclass
@@ -60,14 +60,17 @@ class Timed:
     contestant: Contestant
     calls: int = 1
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)  # processors had, in the mean of a sample
 
     def sample(self) -> None:
         call = self.contestant.call
         call()  # brings its code and data into the caches, its threads to life
-        start = time.perf_counter()
+        used, start = time.process_time(), time.perf_counter()
         for _ in repeat(None, self.calls):
             call()
-        self.seconds.append((time.perf_counter() - start) / self.calls)
+        taken = time.perf_counter() - start
+        self.processor.append((time.process_time() - used) / taken)
+        self.seconds.append(taken / self.calls)
 
     def choose_calls(self, sample_seconds: float) -> None:
         """So many calls that a sample takes as long as wanted."""
@@ -76,6 +79,7 @@ class Timed:
         once = min(self.seconds)
         self.calls = max(1, min(MOST_CALLS, int(sample_seconds / max(once, 1e-9))))
         self.seconds.clear()
+        self.processor.clear()
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Outcome:
     """What one workload gave: samples by contestant, and the machine's best in between."""
 
     seconds: dict[str, Samples]
+    processors: dict[str, Samples]  # had by each: less than its threads where others wanted them
     peak: Samples  # operations a second
     bandwidth: Samples  # bytes a second, of DRAM
 
@@ -133,6 +138,7 @@ def race(contestants: Sequence[Contestant], machine: Machine, limits: Limits) ->
     tick = machine.clock.seconds_per_tick
     return Outcome(
         {t.contestant.name: Samples.of(t.seconds) for t in timed},
+        {t.contestant.name: Samples.of(t.processor) for t in timed},
         Samples.of([machine.flops / (t * tick) for t in peak]),
         Samples.of([machine.bytes_of("DRAM") / (t * tick) for t in read]),
     )

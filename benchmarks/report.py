@@ -76,7 +76,16 @@ _RATIO_HEADINGS = (
     *("work", "type", "threads", "autodiffc", "of peak", "best peer", "its time", "ratio", "±"),
     "aim",
 )
-_TIME_HEADINGS = ("work", "threads", "contestant", "its threads", "time", "±", "ratio")
+_TIME_HEADINGS = (
+    "work",
+    "threads",
+    "contestant",
+    "its threads",
+    "processors",
+    "time",
+    "±",
+    "ratio",
+)
 
 
 def _grid(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
@@ -120,6 +129,7 @@ def _time_rows(found: Sequence[Found]) -> Iterator[Sequence[str]]:
                 str(each["threads"]),
                 c["name"],
                 str(c["threads"]),
+                f"{c['processors']:.2f}",
                 duration(c["seconds"]["median"]),
                 f"{c['seconds']['spread']:.0%}",
                 f"{c['ratio']:.2f}",

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--sample-seconds", type=float, default=0.01)
+    parser.add_argument("--sample-seconds", type=float, default=0.003)
     chosen = parser.parse_args(arguments)
     _limit_threads(chosen.threads)
     from benchmarks.harness import Limits
@@ -73,6 +73,7 @@ def measure(name: str, threads: int, limits: Any) -> dict[str, Any]:
             "version": c.version,
             "threads": c.threads,
             "seconds": outcome.seconds[c.name].plain(),
+            "processors": outcome.processors[c.name].median,
             "ratio": outcome.seconds[c.name].median / ours.median,
             "ratio_spread": outcome.seconds[c.name].per(ours).spread,
         }

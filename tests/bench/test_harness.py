@@ -63,6 +63,7 @@ def test_everyone_has_a_turn_in_every_round(machine: Machine) -> None:
     field = [contestant(n, call=lambda n=n: turns.append(n)) for n in "abc"]  # type: ignore[misc]
     outcome = race(field, machine, Limits(rounds=6, seconds=10, sample_seconds=0))
     assert {name: len(s.values) for name, s in outcome.seconds.items()} == dict.fromkeys("abc", 6)
+    assert {len(s.values) for s in outcome.processors.values()} == {6}
     assert len(outcome.peak.values) == len(outcome.bandwidth.values) == 6
     last = turns[-3 * 2 * 6 :]  # the call that is not counted, and the one that is
     rounds = ["".join(last[k : k + 6 : 2]) for k in range(0, len(last), 6)]
@@ -112,6 +113,7 @@ def found(**changes: Any) -> dict[str, Any]:
             "name": name,
             "version": "1.0",
             "threads": 1,
+            "processors": 0.99,
             "seconds": {"median": s, "spread": 0.1},
             "ratio": s / seconds[0],
             "ratio_spread": 0.05,
