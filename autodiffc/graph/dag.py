@@ -26,13 +26,13 @@ class Graph:
     def network(self) -> nx.DiGraph:
         """The DiGraph of all nodes that the outputs need."""
         network: nx.DiGraph = nx.DiGraph()
-        for node in _ancestors_first(self.outputs.values()):
-            network.add_node(node)
+        nodes = _ancestors_first(self.outputs.values())
+        network.add_nodes_from(nodes)
+        for node in nodes:
+            positions: dict[Node, tuple[int, ...]] = {}
             for position, operand in enumerate(node.inputs):
-                if network.has_edge(operand, node):
-                    network.edges[operand, node]["positions"] += (position,)
-                else:
-                    network.add_edge(operand, node, positions=(position,))
+                positions[operand] = (*positions.get(operand, ()), position)
+            network.add_edges_from((x, node, {"positions": p}) for x, p in positions.items())
         return network
 
     @cached_property
@@ -57,8 +57,8 @@ class Graph:
         new: dict[Node, Node] = {}
         for node in self.order:
             inputs = tuple(new[i] for i in node.inputs)
-            same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-            new[node] = rule(node if same else renew(node, inputs=inputs))
+            # nodes compare by identity
+            new[node] = rule(node if inputs == node.inputs else renew(node, inputs=inputs))
         return Graph({name: new[node] for name, node in self.outputs.items()})
 
 

@@ -15,6 +15,7 @@ stays structural), use `call("lt", a, b)`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,7 @@ def children(scalar: Scalar) -> tuple[Scalar, ...]:
 
 def with_children(scalar: Scalar, new: tuple[Scalar, ...]) -> Scalar:
     """The same node over other children; the node itself where they are the same objects."""
-    if all(a is b for a, b in zip(new, children(scalar), strict=True)):
+    if all(map(operator.is_, new, children(scalar))):
         return scalar
     return Call(scalar.function, new) if isinstance(scalar, Call) else Cast(scalar.dtype, new[0])  # type: ignore[attr-defined]
 
@@ -152,7 +153,7 @@ def rewrite(scalar: Scalar, rule: Callable[[Scalar], Scalar]) -> Scalar:
     """Applies `rule` to every node, children first."""
     kids = children(scalar)
     if kids:
-        scalar = with_children(scalar, tuple(rewrite(k, rule) for k in kids))
+        scalar = with_children(scalar, tuple([rewrite(k, rule) for k in kids]))
     return rule(scalar)
 
 

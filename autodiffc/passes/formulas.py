@@ -105,11 +105,15 @@ def tidy(node: Node) -> Node:
     for operand in node.inputs:
         first.setdefault(operand, len(first))
     distinct = list(first)
-    merged = [first[operand] for operand in node.inputs]
-    pieces = [_tidy_piece(renumber_piece(p, merged.__getitem__)) for p in node.pieces]
+    pieces = list(node.pieces)
+    if len(distinct) < len(node.inputs):
+        merged = [first[operand] for operand in node.inputs]
+        pieces = [renumber_piece(p, merged.__getitem__) for p in pieces]
+    pieces = [tidy_piece(p) for p in pieces]
     used = sorted({k for p in pieces for k in inputs_used(p)})
-    position = {old: new for new, old in enumerate(used)}
-    pieces = [renumber_piece(p, position.__getitem__) for p in pieces]
+    if len(used) < len(distinct):
+        position = {old: new for new, old in enumerate(used)}
+        pieces = [renumber_piece(p, position.__getitem__) for p in pieces]
     inputs = tuple(distinct[k] for k in used)
     if inputs == node.inputs and tuple(pieces) == node.pieces:
         return node
@@ -126,10 +130,12 @@ def renumber_piece(piece: Comprehension, operand: Callable[[int], int]) -> Compr
     )
 
 
-def _tidy_piece(piece: Comprehension) -> Comprehension:
+def tidy_piece(piece: Comprehension) -> Comprehension:
+    """Merges equal accesses, drops those that nothing reads."""
     operands, body = merge_accesses(piece.operands, piece.body, 0)
     if piece.finish is None:
-        return replace(piece, operands=operands, body=body)
+        same = body is piece.body and operands == piece.operands
+        return piece if same else replace(piece, operands=operands, body=body)
     rest, finish = merge_accesses(piece.finish_operands, piece.finish, 1)
     return replace(piece, operands=operands, body=body, finish=finish, finish_operands=rest)
 

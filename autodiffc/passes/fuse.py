@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from autodiffc.graph.affine import Affine, constant, identity
+from autodiffc.graph.affine import Affine, identity
 from autodiffc.graph.comprehension import (
     Access,
     Comprehension,
@@ -45,17 +45,14 @@ from autodiffc.graph.scalars import (
     Const,
     Scalar,
     children,
-    dtype_of,
-    indices_used,
     replace_args,
     walk,
 )
-from autodiffc.passes.formulas import body_dtypes, substitute_indices, tidy
+from autodiffc.passes.formulas import substitute_indices, tidy
 from autodiffc.passes.normalize import writes_once
-from autodiffc.passes.rules import calls_in, simplify_body
+from autodiffc.passes.rules import calls_in
+from autodiffc.passes.substitute import MOST_CALLS, MOST_OPERANDS, substitute
 
-MOST_CALLS = 32  # in one body; larger formulas compile no better and read worse
-MOST_OPERANDS = 12
 CHEAP_CALLS = 2  # what may be computed again for each reader
 ROUNDS = 8  # each round fuses chains of any length; few graphs need a third
 
@@ -343,8 +340,8 @@ def _inline_values(graph: Graph) -> Graph:
             if _worth(node, x, readers.only_one(before), old in readers.outputs)
         }
         for x in sorted(wanted, key=lambda x: node.inputs.index(x)):
-            node = _inline(node, x)
-        return node
+            node = substitute(node, x)
+        return tidy(node) if wanted else node
 
     return _sweep(graph, rule)
 
@@ -404,105 +401,3 @@ def _indirect_inputs(piece: Comprehension) -> set[int]:
     for access in (*piece.operands, *piece.finish_operands):
         rows += access.rows
     return {r.operand for r in rows if isinstance(r, Indirect)}
-
-
-def _inline(reader: Node, x: Node) -> Node:
-    """The reader computing operand `x` itself; unchanged where the result would be too large."""
-    shift = len(reader.inputs)
-    pieces = []
-    for piece in reader.pieces:
-        new = _inline_piece(reader, piece, x, shift)
-        if new is None:
-            return reader
-        pieces.append(new)
-    wide = renew(reader, inputs=(*reader.inputs, *x.inputs), pieces=tuple(pieces))
-    return tidy(renew(wide, pieces=tuple(_simple(wide, p) for p in wide.pieces)))
-
-
-def _inline_piece(reader: Node, piece: Comprehension, x: Node, shift: int) -> Comprehension | None:
-    targets = frozenset(k for k, i in enumerate(reader.inputs) if i is x)
-    done = _inline_body(piece.operands, piece.body, 0, piece, targets, x, shift)
-    if done is None:
-        return None
-    new = replace(piece, operands=done[0], body=done[1])
-    if piece.finish is not None:
-        rest = _inline_body(piece.finish_operands, piece.finish, 1, piece, targets, x, shift)
-        if rest is None:
-            return None
-        new = replace(new, finish_operands=rest[0], finish=rest[1])
-    return new
-
-
-def _inline_body(
-    accesses: Sequence[Access],
-    body: Scalar,
-    first: int,
-    piece: Comprehension,
-    targets: frozenset[int],
-    x: Node,
-    shift: int,
-) -> tuple[tuple[Access, ...], Scalar] | None:
-    """Accesses and body with the reads of `x` replaced; `Arg(first)` reads the first access."""
-    rank = piece.domain.rank
-    new: dict[int, Scalar] = {}
-    result = list(accesses)
-    for position, access in enumerate(accesses):
-        if access.operand not in targets:
-            continue
-        composed = [_look_through(a, access.rows, rank, shift) for a in x.formula.operands]
-        if any(c is None for c in composed) or not _indices_known(x, access.rows):
-            return None
-        start = len(result) + first
-        result += [c for c in composed if c is not None]
-        inner = [r if isinstance(r, Affine) else constant(rank, 0) for r in access.rows]
-        value = substitute_indices(x.formula.body, inner)
-        new[position + first] = replace_args(value, _moved(start))
-    if not new:
-        return tuple(accesses), body
-    body = replace_args(body, lambda k: new.get(k, Arg(k)))
-    if calls_in(body) > MOST_CALLS or len(result) - len(new) > MOST_OPERANDS:
-        return None
-    return tuple(result), body
-
-
-def _moved(start: int) -> Callable[[int], Scalar]:
-    return lambda k: Arg(k + start)
-
-
-def _indices_known(x: Node, rows: Sequence[Row]) -> bool:
-    """Whether no index whose value the body of `x` uses is read through a look-up."""
-    return all(isinstance(rows[k], Affine) for k in indices_used(x.formula.body))
-
-
-def _look_through(access: Access, rows: Sequence[Row], rank: int, shift: int) -> Access | None:
-    """An access of an operand as one of its reader, which reads the operand at `rows`."""
-    found: list[Row] = []
-    for row in access.rows:
-        new = _look_through_row(row, rows, rank, shift)
-        if new is None:
-            return None
-        found.append(new)
-    return Access(access.operand + shift, tuple(found))
-
-
-def _look_through_row(row: Row, rows: Sequence[Row], rank: int, shift: int) -> Row | None:
-    """None where the row would need arithmetic on a looked-up index."""
-    looked_up = [k for k in out_indices((row,)) if isinstance(rows[k], Indirect)]
-    if looked_up:
-        plain = row.plain_index if isinstance(row, Affine) else None
-        return None if plain is None else rows[plain]
-    inner = [r if isinstance(r, Affine) else constant(rank, 0) for r in rows]
-    if isinstance(row, Indirect):
-        return Indirect(row.operand + shift, tuple(a.compose(inner, rank) for a in row.rows))
-    return row.compose(inner, rank)
-
-
-def _simple(node: Node, piece: Comprehension) -> Comprehension:
-    """The formula with its new bodies simplified."""
-    dtypes = body_dtypes(node, piece)
-    new = replace(piece, body=simplify_body(piece.body, dtypes))
-    if piece.finish is None:
-        return new
-    reduced = dtype_of(piece.body, dtypes)
-    rest = [node.inputs[a.operand].dtype for a in piece.finish_operands]
-    return replace(new, finish=simplify_body(piece.finish, [reduced, *rest]))

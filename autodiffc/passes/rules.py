@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +134,7 @@ class _Rule:
     pattern: Call
     result: Scalar
     condition: str | None
+    heads: tuple[str | None, ...]  # what the arguments start with, None for anything
 
 
 _OPERATORS: dict[type, str] = {
@@ -186,12 +187,35 @@ def _read_table() -> dict[str, tuple[_Rule, ...]]:
         left, right = formula.split("->")
         pattern = _parse(left)
         assert isinstance(pattern, Call)
-        rule = _Rule(pattern, _parse(right), condition.strip() or None)
+        rule = _Rule(pattern, _parse(right), condition.strip() or None, _heads(pattern))
         table.setdefault(pattern.function, []).append(rule)
     return {name: tuple(rules) for name, rules in table.items()}
 
 
+def _heads(body: Call) -> tuple[str | None, ...]:
+    """The function that each argument calls, or "number"; None for what may be anything."""
+    return tuple(_head(a) for a in body.args)
+
+
+def _head(scalar: Scalar) -> str | None:
+    if isinstance(scalar, Call):
+        return scalar.function
+    number = scalar.numeric if isinstance(scalar, _Any) else isinstance(scalar, Const)
+    return "number" if number else None
+
+
 _TABLE = _read_table()
+
+
+def _may_match(rule: _Rule, heads: tuple[str | None, ...]) -> bool:
+    """Whether a call whose arguments have these heads may match: a look before the real thing."""
+    return _agree(rule.heads, heads) or (
+        rule.pattern.function in COMMUTATIVE and _agree(rule.heads, heads[::-1])
+    )
+
+
+def _agree(wanted: tuple[str | None, ...], heads: tuple[str | None, ...]) -> bool:
+    return all(w is None or w == h for w, h in zip(wanted, heads, strict=True))
 
 
 def _match(pattern: Scalar, scalar: Scalar, found: dict[str, Scalar]) -> dict[str, Scalar] | None:
@@ -253,17 +277,22 @@ def typed(value: Number, dtype: str) -> Const:
 # --- One step ---
 
 
-def simplify_body(body: Scalar, dtypes: Sequence[str]) -> Scalar:
+def simplify_body(
+    body: Scalar, dtypes: Sequence[str], simple: Container[int] = frozenset()
+) -> Scalar:
     """The body after every rule of the table was applied until none fits.
 
-    `dtypes` are the types of the elements that the body reads.
+    `dtypes` are the types of the elements that the body reads; `simple` the ids of parts that need
+    no look any more.
     """
+    if id(body) in simple:
+        return body
     kids = children(body)
     if kids:
-        body = with_children(body, tuple(simplify_body(k, dtypes) for k in kids))
+        body = with_children(body, tuple([simplify_body(k, dtypes, simple) for k in kids]))
     changed = _step(body, dtypes)
     # a right side is made of parts that are simple already, but may match further rules
-    return body if changed is None else simplify_body(changed, dtypes)
+    return body if changed is None else simplify_body(changed, dtypes, simple)
 
 
 def _step(body: Scalar, dtypes: Sequence[str]) -> Scalar | None:
@@ -275,7 +304,10 @@ def _step(body: Scalar, dtypes: Sequence[str]) -> Scalar | None:
     folded = _fold(body)
     if folded is not None:
         return folded
+    heads = _heads(body)
     for rule in _TABLE.get(body.function, ()):
+        if not _may_match(rule, heads):
+            continue
         found = _match(rule.pattern, body, {})
         if found is not None and _holds(rule.condition, body, dtypes):
             return _fill(rule.result, found, dtype_of(body.args[-1], dtypes))
