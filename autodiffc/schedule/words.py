@@ -59,7 +59,8 @@ def unreserved(name: str, ending: str) -> str:
 
 def dim_variable(name: str) -> str:
     """The variable that holds a dim, in kernels and in entry points."""
-    taken = is_reserved(name) or name in ENTRY_WORDS or name.endswith("_extent")
+    taken = is_reserved(name) or name in ENTRY_WORDS
+    taken = taken or name.startswith("default_") or name.endswith("_extent")
     return unreserved(f"{name}_extent", "") if taken else name
 
 
