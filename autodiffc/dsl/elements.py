@@ -467,10 +467,10 @@ def _literal_power(x: Element, exponent: float) -> Element:
         return _integer_power(x, int(exponent))
     if exponent in (0.5, -0.5):
         return apply("sqrt" if exponent > 0 else "rsqrt", x)
-    if exponent not in (-4, -3, -2, -1, 1, 2, 3, 4):
+    if exponent not in (-1, 1, 2, 3, 4):
         return _call("pow", (x, Number(float(exponent))))
-    if exponent < 0:
-        return apply("div", 1.0, _literal_power(x, -exponent))
+    if exponent == -1:
+        return apply("div", 1.0, x)
     product = convert(x, "int64") if x.dtype == "bool" else x
     for _ in range(int(exponent) - 1):
         product = apply("mul", product, x)

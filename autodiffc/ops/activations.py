@@ -17,7 +17,7 @@ from autodiffc.graph.expression import Expression, as_node
 from autodiffc.graph.extents import shape_text
 from autodiffc.graph.location import here
 from autodiffc.ops.apply import apply, choice, operand
-from autodiffc.ops.elementwise import erf, expm1, sigmoid, tanh, where
+from autodiffc.ops.elementwise import erf, expm1, limited, sigmoid, tanh, where
 from autodiffc.ops.registry import operation, sample, tensor
 
 _X = tensor(3, 4, low=-4.0, high=4.0)
@@ -131,8 +131,7 @@ def mish(x: Any) -> Expression:
 )
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Expression:
     """x limited to [min_val, max_val]; flat at the limits."""
-    t = operand(x)
-    return where(t <= min_val, min_val, where(t >= max_val, max_val, t))
+    return limited(limited(operand(x), min_val, "le", "gt"), max_val, "ge", "lt")
 
 
 @operation(reference=lambda x: np.clip(x, 0, 6), samples=[sample(3.0 * np.arange(-3.0, 4.0))])

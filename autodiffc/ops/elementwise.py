@@ -185,7 +185,7 @@ _POWERS = [2, 3, 1, 0, -1, -2, 5, 9, 0.5, -0.5, 1.7]
     ],
 )
 def pow(x: Any, y: Any) -> Expression:
-    """x**y, of integers an integer; whole numbers become products, 0.5 a square root."""
+    """x**y, of integers an integer; positive whole numbers become products, 0.5 a square root."""
     if isinstance(y, bool | int | float | np.number) and not is_element(x):
         return _literal_power(operand(x), y.item() if isinstance(y, np.number) else y)
     return apply(_integer_or_float("pow", x, y), x, y)
@@ -197,7 +197,8 @@ def _literal_power(x: Expression, exponent: float) -> Expression:
         x = Expression(cast(x.node, "real"))
     if exponent in (0.5, -0.5):
         return apply("sqrt" if exponent > 0 else "rsqrt", x)
-    if not float(exponent).is_integer() or (is_float(x.dtype) and not -8 <= exponent <= 8):
+    if is_float(x.dtype) and exponent not in range(-1, 9):
+        # not 1/(x*x): its gradient at 0 and at infinity would be infinity times 0
         return apply("pow", x, float(exponent))
     if exponent >= 0:
         return _product_power(x, int(exponent))
@@ -208,7 +209,7 @@ def _literal_power(x: Expression, exponent: float) -> Expression:
             expected="a floating base, e.g. ad.astype(x, 'float32')",
             loc=here(),
         )
-    return apply("div", 1.0, _product_power(x, -int(exponent)))
+    return apply("div", 1.0, x)
 
 
 def _product_power(x: Expression, exponent: int) -> Expression:
@@ -318,8 +319,14 @@ def clip(
         )
     x = operand(x)
     if min is not None:
-        x = where(apply("lt", x, min), min, x)
-    return x if max is None else where(apply("gt", x, max), max, x)
+        x = limited(x, min, "lt", "ge")
+    return x if max is None else limited(x, max, "gt", "le")
+
+
+def limited(x: Expression, limit: Any, beyond: str, within: str) -> Expression:
+    """x, or the limit where x is beyond it; NaN without a gradient where one of them is NaN."""
+    inside = where(apply(within, x, limit), x, math.nan) if is_float(x.dtype) else x
+    return where(apply(beyond, x, limit), limit, inside)
 
 
 @operation(

@@ -9,7 +9,8 @@ then of the result, here always called `out`.
 Numbers inside `partials` and `expand` are written as plain Python numbers and become constants of
 the build's type; `expansion` and `partial` give them the type that a call really works in.
 
-NaN propagates: every comparison below is arranged so that a NaN argument reaches the result.
+NaN propagates: every comparison below is arranged so that a NaN argument reaches the result, and
+that it lets the gradient pass.
 Functions whose C is a `?:` in disguise are expansions into `where`, so that vector code needs to
 know one kind of selection only.
 """
@@ -244,7 +245,7 @@ _flat("round", np.rint, libm="rint", doc="Halves go to the even neighbour.")
 _flat("trunc", np.trunc, libm="trunc")
 _function("relu", "numeric", lambda x: np.maximum(x, 0), samples=(POSITIVE,),
           expand=lambda x: select(call("lt", x, 0.0), 0.0, x),
-          partials=(lambda x, out: select(call("gt", x, 0.0), 1.0, 0.0),))
+          partials=(lambda x, out: select(call("le", x, 0.0), 0.0, 1.0),))
 # `x != x` holds for NaN alone, also where the arguments are integers and isnan is not allowed.
 _function("minimum", "numeric", np.minimum, samples=((0.2, 1.0), (1.1, 2.0)),
           expand=lambda x, y: select(call("or", call("lt", x, y), call("ne", x, x)), x, y),
@@ -301,9 +302,12 @@ def _log_where_positive(x: Scalar) -> Scalar:
 
 
 def _share(larger: Scalar, smaller: Scalar) -> Scalar:
-    """The partial of an extremum in the argument that wins where `larger > smaller`."""
-    tied = select(call("eq", larger, smaller), 0.5, 0.0)
-    return select(call("gt", larger, smaller), 1.0, tied)
+    """The partial of an extremum in the argument that wins where `larger > smaller`.
+
+    Where one is NaN neither loses, and both get the whole gradient, as in PyTorch.
+    """
+    wins = select(call("eq", larger, smaller), 0.5, 1.0)
+    return select(call("lt", larger, smaller), 0.0, wins)
 
 
 def _rounds_away(remainder: Scalar, y: Scalar) -> Scalar:

@@ -22,10 +22,10 @@ from autodiffc.graph.expression import OPERATORS, Axes, Expression, as_node
 from autodiffc.graph.extents import ExtentLike, shape_text
 from autodiffc.graph.location import here
 from autodiffc.graph.node import Node, renew
-from autodiffc.graph.scalars import Arg, Cast, Const, Scalar, Size, cast_to
+from autodiffc.graph.scalars import Arg, Cast, Const, Scalar, Size, call, cast_to, select
 from autodiffc.graph.types import is_float
 from autodiffc.ops.apply import as_real, at_least, dtype_name
-from autodiffc.ops.elementwise import exp, isfinite, log, sqrt, square, where
+from autodiffc.ops.elementwise import exp, isfinite, log, square, where
 from autodiffc.ops.registry import integers, operation, sample, tensor
 
 # --- The one formula ---
@@ -156,8 +156,15 @@ def var(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Exp
 
 @operation(reference=np.std, samples=[*_SHAPES, sample(tensor(5), ddof=1)])
 def std(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Expression:
-    """The standard deviation, sqrt(var(x))."""
-    return sqrt(var(x, axis, keepdims, ddof))
+    """The standard deviation, sqrt(var(x)); where it is 0, so is its gradient."""
+    node = var(x, axis, keepdims, ddof).node
+    dtype = node.dtype
+    return Expression(elementwise_body((node,), lambda b: _root(b[0], dtype), dtype, label="std"))
+
+
+def _root(x: Scalar, dtype: str) -> Scalar:
+    """sqrt(x) whose derivative is finite at 0, where that of x itself is 0 for a variance."""
+    return select(call("eq", x, Const(0.0, dtype)), x, call("sqrt", x))
 
 
 # --- Extrema ---

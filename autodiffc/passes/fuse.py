@@ -4,7 +4,7 @@
              address composed into the reader's, its body substituted
     absorb   an elementwise reader of a reduction, such as a bias, an activation, a residual or the
              mask of a gradient, becomes the reduction's `finish` (of a scatter: part of its body)
-    mask     `z > 0` becomes `y > 0` where y = relu(z), so that z needs no buffer of its own
+    mask     `z <= 0` becomes `y <= 0` where y = relu(z), so that z needs no buffer of its own
 
 Absorbing comes first, since it keeps values in registers. What is inlined where:
 
@@ -103,7 +103,7 @@ def _sweep(graph: Graph, rule: Rule) -> Graph:
 
 
 def _mask_by_activations(graph: Graph) -> Graph:
-    """Reads `relu(z) > 0` in place of `z > 0`: the same truth, also for NaN.
+    """Reads `relu(z) <= 0` in place of `z <= 0`, and so for `>`: the same truth, also for NaN.
 
     Where the mask was written before the activation it is left alone; gradients come after.
     """
@@ -129,7 +129,7 @@ def _is_relu(node: Node) -> bool:
 
 
 def _masks(node: Node, k: int) -> bool:
-    """Whether a node reads an input in nothing but `input > 0`."""
+    """Whether a node reads an input in nothing but `input <= 0` and `input > 0`."""
     found = False
     for piece in node.pieces:
         if k in _indirect_inputs(piece) or any(a.operand == k for a in piece.finish_operands):
@@ -148,9 +148,9 @@ def _only_in_masks(body: Scalar, position: int) -> bool:
         scalar = stack.pop()
         if scalar == Arg(position):
             return False
-        if isinstance(scalar, Call) and scalar.function == "gt" and scalar.args[0] == Arg(position):
-            limit = scalar.args[1]
-            if isinstance(limit, Const) and limit.value == 0:
+        if isinstance(scalar, Call) and scalar.function in ("le", "gt"):
+            tested, limit = scalar.args
+            if tested == Arg(position) and isinstance(limit, Const) and limit.value == 0:
                 continue
         stack.extend(children(scalar))
     return True

@@ -68,6 +68,8 @@ x ** 2 -> x * x
 x ** 3 -> x * x * x                             # rounds twice
 x ** -1 -> 1 / x
 x ** -2 -> 1 / (x * x)                          # rounds twice
+x ** -3 -> 1 / (x * x * x)                      # rounds twice
+x ** -4 -> 1 / ((x * x) * (x * x))              # rounds twice
 
 where(true, x, y) -> x
 where(false, x, y) -> y
@@ -103,6 +105,7 @@ abs_(-x) -> abs_(x)
 abs_(abs_(x)) -> abs_(x)
 relu(relu(x)) -> relu(x)
 relu(x) > 0 -> x > 0
+relu(x) <= 0 -> x <= 0
 """
 
 COMMUTATIVE = frozenset(["add", "mul", "maximum", "minimum", "and", "or", "xor", "eq", "ne"])

@@ -135,8 +135,8 @@ static void kernel_d_h(const float *h, float *d_h, int threads)
     }
 }
 
-/* d_h_relu_d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(h_relu[n,c,2*i+p,2*j+q] > 0,
-   where(argmax_pool2d[n,c,i,j] == 2*p + q, d_h[n,c,i,j], 0), 0) */
+/* d_h_relu_d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(h_relu[n,c,2*i+p,2*j+q] <= 0, 0,
+   where(argmax_pool2d[n,c,i,j] == 2*p + q, d_h[n,c,i,j], 0)) */
 static void kernel_d_h_relu_d_h_conv2d(const float *restrict d_h,
     const int32_t *restrict argmax_pool2d, const float *restrict h_relu,
     float *restrict d_h_relu_d_h_conv2d, int threads)
@@ -149,7 +149,7 @@ static void kernel_d_h_relu_d_h_conv2d(const float *restrict d_h,
             AUTODIFFC_SIMD
             for (int64_t j = 0; j < 4; ++j) {
                 for (int64_t q = 0; q < 2; ++q) {
-                    d_h_relu_d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (h_relu[16 * nci + 8 * p + 2 * j + q] > 0.0f) ? ((argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? d_h[4 * nci + j] : 0.0f) : 0.0f;
+                    d_h_relu_d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (h_relu[16 * nci + 8 * p + 2 * j + q] <= 0.0f) ? 0.0f : ((argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? d_h[4 * nci + j] : 0.0f);
                 }
             }
         }
