@@ -13,11 +13,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.module import Emitted, emit_program
-from autodiffc.errors import ArgumentError
+from autodiffc.errors import ArgumentError, ArgumentTypeError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.graph.verify import verify as verify_graph
@@ -201,8 +202,8 @@ def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
 
 def optimized(program: Program, options: Options, sizes: Sizes | None = None) -> Program:
     """Every pass over every graph."""
-    left_out = {*options.without, *(("layout", "split") if options.plain else ())}
     target = get_target(options.target)
+    left_out = _left_out(options, [title for title, _ in passes(target)])
     ranges = None if sizes is None else sizes.ranges
     graphs = {}
     for name, graph in program.graphs.items():
@@ -211,6 +212,24 @@ def optimized(program: Program, options: Options, sizes: Sizes | None = None) ->
                 graph = checked(improve(graph), title, options, ranges)
         graphs[name] = graph
     return replace(program, graphs=graphs)
+
+
+def _left_out(options: Options, known: Sequence[str]) -> set[str]:
+    """The passes to skip; a name that no pass has would leave nothing out, silently."""
+    if isinstance(options.without, str):
+        raise ArgumentTypeError(
+            "without takes a sequence of names", found=repr(options.without), expected='("fuse",)'
+        )
+    for name in options.without:
+        if name not in known:
+            close = get_close_matches(str(name), known, n=1)
+            raise ArgumentError(
+                "there is no pass of this name to leave out",
+                found=repr(name),
+                expected=f"one of {', '.join(dict.fromkeys(known))}",
+                help=f"did you mean {close[0]!r}?" if close else None,
+            )
+    return {*options.without, *(("layout", "split") if options.plain else ())}
 
 
 def planned(program: Program, sizes: Sizes) -> dict[str, Plan]:
