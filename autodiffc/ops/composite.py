@@ -61,7 +61,7 @@ def softmax(x: Any, axis: int = -1) -> Expression:
     """exp(x) over its sum along an axis."""
     node = as_real(as_node(x))
     along = normalize_axis(axis, len(node.shape))
-    e = exp(Expression(node) - reduce.shift(node, (along,)))
+    e = exp(reduce.relative(node, (along,)))
     return e / reduce.sum(e, along, keepdims=True)
 
 
@@ -70,7 +70,7 @@ def log_softmax(x: Any, axis: int = -1) -> Expression:
     """log(softmax(x)), accurate where softmax underflows."""
     node = as_real(as_node(x))
     along = normalize_axis(axis, len(node.shape))
-    shifted = Expression(node) - reduce.shift(node, (along,))
+    shifted = reduce.relative(node, (along,))
     return shifted - log(reduce.sum(exp(shifted), along, keepdims=True))
 
 
@@ -145,7 +145,7 @@ def _label_loss(
     x: Node, labels: _Labels, axis: int, smoothing: float, weights: Node | None
 ) -> Expression:
     """log(Σ exp z) - z[label] for z relative to the maximum, times the label's weight."""
-    shifted = Expression(x) - reduce.shift(x, (axis,))
+    shifted = reduce.relative(x, (axis,))
     total = log(reduce.sum(exp(shifted), axis))
     loss = total - picked(shifted.node, labels.node, axis)
     if weights is not None:

@@ -258,17 +258,19 @@ def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Expression:
 # --- Without overflow ---
 
 
-def shift(x: Node, axes: Sequence[int]) -> Expression:
+def greatest(x: Node, axes: Sequence[int]) -> Expression:
     """The maximum over axes, kept as axes of 1, which exponentials are taken relative to.
 
-    It is a constant to differentiation, since results do not depend on it; an infinite one, which
-    would only make NaN out of inf - inf, becomes 0, and so does that of no elements.
+    It is a constant to differentiation, since results do not depend on it; of no elements it is 0.
     """
     if _any_empty(x, axes):
         return Expression(reduction(x, "sum", axes, True))
-    top = _extremum(x, "max", axes, True)
-    finite = Expression(stopped(top.node))
-    return where(isfinite(finite), finite, 0.0)
+    return Expression(stopped(_extremum(x, "max", axes, True).node))
+
+
+def relative(x: Node, axes: Sequence[int]) -> Expression:
+    """x less its maximum over axes; NaN in all of a row whose maximum is infinite."""
+    return Expression(x) - greatest(x, axes)
 
 
 @operation(
@@ -281,7 +283,8 @@ def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Expression:
     """log(sum(exp(x))) over some axes, without overflow; of no elements -inf."""
     node = as_real(as_node(x))
     axes = normalized_axes(axis, len(node.shape))
-    top = shift(node, axes)
+    top = greatest(node, axes)
+    top = where(isfinite(top), top, 0.0)  # inf - inf would be NaN
     total = log(sum(exp(Expression(node) - top), axes, keepdims))
     return total + (top if keepdims else _without_axes(top, axes))
 

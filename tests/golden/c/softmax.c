@@ -1,7 +1,7 @@
 /* --- Kernels --- */
 
 /* labels = labels where 0 <= labels < 10 */
-static int kernel_loss_cross_entropy_9(const int32_t *restrict labels, int threads)
+static int kernel_loss_cross_entropy_7(const int32_t *restrict labels, int threads)
 {
     (void)threads;
     for (int64_t i = 0; i < 4; ++i) {
@@ -11,9 +11,9 @@ static int kernel_loss_cross_entropy_9(const int32_t *restrict labels, int threa
     return 0;
 }
 
-/* loss_cross_entropy_4[i,one0] = where(isfinite(max over j of x[i,j]), max over j of x[i,j], 0) */
-static void kernel_loss_cross_entropy_4(const float *restrict x,
-    float *restrict loss_cross_entropy_4, int threads)
+/* loss_cross_entropy[i,one0] = max over j of x[i,j] */
+static void kernel_loss_cross_entropy(const float *restrict x, float *restrict loss_cross_entropy,
+    int threads)
 {
     const int team = (double)40 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
@@ -25,37 +25,37 @@ static void kernel_loss_cross_entropy_4(const float *restrict x,
                 const float v = x[10 * i + j];
                 best = ((v > best) | (v != v)) ? v : best;
             }
-            loss_cross_entropy_4[i + one0] = (best - best == 0) ? best : 0.0f;
+            loss_cross_entropy[i + one0] = best;
         }
     }
 }
 
-/* loss_cross_entropy_5[i,j] = x[i,j] - loss_cross_entropy_4[i,0]
-   loss_cross_entropy_6[i,j] = exp(loss_cross_entropy_5[i,j]) */
-static void kernel_loss_cross_entropy_6(const float *x, const float *loss_cross_entropy_4,
-    float *loss_cross_entropy_5_out, float *loss_cross_entropy_6_out, int threads)
+/* loss_cross_entropy_3[i,j] = x[i,j] - loss_cross_entropy[i,0]
+   loss_cross_entropy_4[i,j] = exp(loss_cross_entropy_3[i,j]) */
+static void kernel_loss_cross_entropy_4(const float *x, const float *loss_cross_entropy,
+    float *loss_cross_entropy_3_out, float *loss_cross_entropy_4_out, int threads)
 {
     const int team = (double)80 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
-            const f32x8 loss_cross_entropy_5 = load_f32x8(x + 10 * i) - splat_f32x8(loss_cross_entropy_4[i]);
-            const f32x8 loss_cross_entropy_6 = exp_f32x8(loss_cross_entropy_5);
-            store_f32x8(loss_cross_entropy_5_out + 10 * i, loss_cross_entropy_5);
-            store_f32x8(loss_cross_entropy_6_out + 10 * i, loss_cross_entropy_6);
+            const f32x8 loss_cross_entropy_3 = load_f32x8(x + 10 * i) - splat_f32x8(loss_cross_entropy[i]);
+            const f32x8 loss_cross_entropy_4 = exp_f32x8(loss_cross_entropy_3);
+            store_f32x8(loss_cross_entropy_3_out + 10 * i, loss_cross_entropy_3);
+            store_f32x8(loss_cross_entropy_4_out + 10 * i, loss_cross_entropy_4);
         }
         {
-            const f32x8 loss_cross_entropy_5 = load_part_f32x8(x + 10 * i + 8, 2) - splat_f32x8(loss_cross_entropy_4[i]);
-            const f32x8 loss_cross_entropy_6 = exp_f32x8(loss_cross_entropy_5);
-            store_part_f32x8(loss_cross_entropy_5_out + 10 * i + 8, loss_cross_entropy_5, 2);
-            store_part_f32x8(loss_cross_entropy_6_out + 10 * i + 8, loss_cross_entropy_6, 2);
+            const f32x8 loss_cross_entropy_3 = load_part_f32x8(x + 10 * i + 8, 2) - splat_f32x8(loss_cross_entropy[i]);
+            const f32x8 loss_cross_entropy_4 = exp_f32x8(loss_cross_entropy_3);
+            store_part_f32x8(loss_cross_entropy_3_out + 10 * i + 8, loss_cross_entropy_3, 2);
+            store_part_f32x8(loss_cross_entropy_4_out + 10 * i + 8, loss_cross_entropy_4, 2);
         }
     }
 }
 
-/* loss_cross_entropy_10[i] = sum over j of where(j == labels[i], loss_cross_entropy_5[i,j], 0) */
-static void kernel_loss_cross_entropy_10(const float *restrict loss_cross_entropy_5,
-    const int32_t *restrict labels, float *restrict loss_cross_entropy_10, int threads)
+/* loss_cross_entropy_8[i] = sum over j of where(j == labels[i], loss_cross_entropy_3[i,j], 0) */
+static void kernel_loss_cross_entropy_8(const float *restrict loss_cross_entropy_3,
+    const int32_t *restrict labels, float *restrict loss_cross_entropy_8, int threads)
 {
     const int team = (double)120 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR_SIMD
@@ -63,16 +63,15 @@ static void kernel_loss_cross_entropy_10(const float *restrict loss_cross_entrop
         float acc = 0.0f;
         AUTODIFFC_SIMD_SUM(acc)
         for (int64_t j = 0; j < 10; ++j) {
-            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_5[10 * i + j] : 0.0f;
+            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_3[10 * i + j] : 0.0f;
         }
-        loss_cross_entropy_10[i] = acc;
+        loss_cross_entropy_8[i] = acc;
     }
 }
 
-/* loss_cross_entropy_11[i] = log(sum over j of loss_cross_entropy_6[i,j]) -
-   loss_cross_entropy_10[i] */
-static void kernel_loss_cross_entropy_11(const float *restrict loss_cross_entropy_6,
-    const float *restrict loss_cross_entropy_10, float *restrict loss_cross_entropy_11, int threads)
+/* loss_cross_entropy_9[i] = log(sum over j of loss_cross_entropy_4[i,j]) - loss_cross_entropy_8[i] */
+static void kernel_loss_cross_entropy_9(const float *restrict loss_cross_entropy_4,
+    const float *restrict loss_cross_entropy_8, float *restrict loss_cross_entropy_9, int threads)
 {
     (void)threads;
     f32x8 sum_0_0 = {0};
@@ -80,44 +79,44 @@ static void kernel_loss_cross_entropy_11(const float *restrict loss_cross_entrop
     f32x8 sum_2_0 = {0};
     f32x8 sum_3_0 = {0};
     {
-        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6);
-        const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
-        const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
-        const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
-        sum_0_0 += loss_cross_entropy_6_0;
-        sum_1_0 += loss_cross_entropy_6_1;
-        sum_2_0 += loss_cross_entropy_6_2;
-        sum_3_0 += loss_cross_entropy_6_3;
+        const f32x8 loss_cross_entropy_4_0 = load_f32x8(loss_cross_entropy_4);
+        const f32x8 loss_cross_entropy_4_1 = load_f32x8(loss_cross_entropy_4 + 10);
+        const f32x8 loss_cross_entropy_4_2 = load_f32x8(loss_cross_entropy_4 + 20);
+        const f32x8 loss_cross_entropy_4_3 = load_f32x8(loss_cross_entropy_4 + 30);
+        sum_0_0 += loss_cross_entropy_4_0;
+        sum_1_0 += loss_cross_entropy_4_1;
+        sum_2_0 += loss_cross_entropy_4_2;
+        sum_3_0 += loss_cross_entropy_4_3;
     }
     {
-        const f32x8 loss_cross_entropy_6_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_0_0 += loss_cross_entropy_6_0;
-        sum_1_0 += loss_cross_entropy_6_1;
-        sum_2_0 += loss_cross_entropy_6_2;
-        sum_3_0 += loss_cross_entropy_6_3;
+        const f32x8 loss_cross_entropy_4_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_0_0 += loss_cross_entropy_4_0;
+        sum_1_0 += loss_cross_entropy_4_1;
+        sum_2_0 += loss_cross_entropy_4_2;
+        sum_3_0 += loss_cross_entropy_4_3;
     }
-    loss_cross_entropy_11[0] = logf(lane_sum_f32x8(sum_0_0)) - loss_cross_entropy_10[0];
-    loss_cross_entropy_11[1] = logf(lane_sum_f32x8(sum_1_0)) - loss_cross_entropy_10[1];
-    loss_cross_entropy_11[2] = logf(lane_sum_f32x8(sum_2_0)) - loss_cross_entropy_10[2];
-    loss_cross_entropy_11[3] = logf(lane_sum_f32x8(sum_3_0)) - loss_cross_entropy_10[3];
+    loss_cross_entropy_9[0] = logf(lane_sum_f32x8(sum_0_0)) - loss_cross_entropy_8[0];
+    loss_cross_entropy_9[1] = logf(lane_sum_f32x8(sum_1_0)) - loss_cross_entropy_8[1];
+    loss_cross_entropy_9[2] = logf(lane_sum_f32x8(sum_2_0)) - loss_cross_entropy_8[2];
+    loss_cross_entropy_9[3] = logf(lane_sum_f32x8(sum_3_0)) - loss_cross_entropy_8[3];
 }
 
-/* loss = (sum over i of loss_cross_entropy_11[i])*0.25 */
-static void kernel_loss(const float *restrict loss_cross_entropy_11, float *restrict loss,
+/* loss = (sum over i of loss_cross_entropy_9[i])*0.25 */
+static void kernel_loss(const float *restrict loss_cross_entropy_9, float *restrict loss,
     int threads)
 {
     (void)threads;
     f32x4 sum_0 = {0};
-    const f32x4 loss_cross_entropy_11_0 = load_f32x4(loss_cross_entropy_11);
-    sum_0 += loss_cross_entropy_11_0;
+    const f32x4 loss_cross_entropy_9_0 = load_f32x4(loss_cross_entropy_9);
+    sum_0 += loss_cross_entropy_9_0;
     loss[0] = lane_sum_f32x4(sum_0) * 0.25f;
 }
 
-/* softmax_7[i,one0] = sum over j of loss_cross_entropy_6[i,j] */
-static void kernel_softmax_7(const float *restrict loss_cross_entropy_6, float *restrict softmax_7,
+/* softmax_5[i,one0] = sum over j of loss_cross_entropy_4[i,j] */
+static void kernel_softmax_5(const float *restrict loss_cross_entropy_4, float *restrict softmax_5,
     int threads)
 {
     (void)threads;
@@ -126,50 +125,50 @@ static void kernel_softmax_7(const float *restrict loss_cross_entropy_6, float *
     f32x8 sum_2_0 = {0};
     f32x8 sum_3_0 = {0};
     {
-        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6);
-        const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
-        const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
-        const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
-        sum_0_0 += loss_cross_entropy_6_0;
-        sum_1_0 += loss_cross_entropy_6_1;
-        sum_2_0 += loss_cross_entropy_6_2;
-        sum_3_0 += loss_cross_entropy_6_3;
+        const f32x8 loss_cross_entropy_4_0 = load_f32x8(loss_cross_entropy_4);
+        const f32x8 loss_cross_entropy_4_1 = load_f32x8(loss_cross_entropy_4 + 10);
+        const f32x8 loss_cross_entropy_4_2 = load_f32x8(loss_cross_entropy_4 + 20);
+        const f32x8 loss_cross_entropy_4_3 = load_f32x8(loss_cross_entropy_4 + 30);
+        sum_0_0 += loss_cross_entropy_4_0;
+        sum_1_0 += loss_cross_entropy_4_1;
+        sum_2_0 += loss_cross_entropy_4_2;
+        sum_3_0 += loss_cross_entropy_4_3;
     }
     {
-        const f32x8 loss_cross_entropy_6_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_0_0 += loss_cross_entropy_6_0;
-        sum_1_0 += loss_cross_entropy_6_1;
-        sum_2_0 += loss_cross_entropy_6_2;
-        sum_3_0 += loss_cross_entropy_6_3;
+        const f32x8 loss_cross_entropy_4_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_0_0 += loss_cross_entropy_4_0;
+        sum_1_0 += loss_cross_entropy_4_1;
+        sum_2_0 += loss_cross_entropy_4_2;
+        sum_3_0 += loss_cross_entropy_4_3;
     }
-    softmax_7[0] = lane_sum_f32x8(sum_0_0);
-    softmax_7[1] = lane_sum_f32x8(sum_1_0);
-    softmax_7[2] = lane_sum_f32x8(sum_2_0);
-    softmax_7[3] = lane_sum_f32x8(sum_3_0);
+    softmax_5[0] = lane_sum_f32x8(sum_0_0);
+    softmax_5[1] = lane_sum_f32x8(sum_1_0);
+    softmax_5[2] = lane_sum_f32x8(sum_2_0);
+    softmax_5[3] = lane_sum_f32x8(sum_3_0);
 }
 
-/* y[i,j] = loss_cross_entropy_6[i,j]/softmax_7[i,0] */
-static void kernel_y(const float *loss_cross_entropy_6, const float *softmax_7, float *y,
+/* y[i,j] = loss_cross_entropy_4[i,j]/softmax_5[i,0] */
+static void kernel_y(const float *loss_cross_entropy_4, const float *softmax_5, float *y,
     int threads)
 {
     const int team = (double)40 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
-            store_f32x8(y + 10 * i, load_f32x8(loss_cross_entropy_6 + 10 * i) / softmax_7[i]);
+            store_f32x8(y + 10 * i, load_f32x8(loss_cross_entropy_4 + 10 * i) / softmax_5[i]);
         }
         {
-            store_part_f32x8(y + 10 * i + 8, load_part_f32x8(loss_cross_entropy_6 + 10 * i + 8, 2) / softmax_7[i], 2);
+            store_part_f32x8(y + 10 * i + 8, load_part_f32x8(loss_cross_entropy_4 + 10 * i + 8, 2) / softmax_5[i], 2);
         }
     }
 }
 
-/* loss_cross_entropy_7[i] = sum over j of loss_cross_entropy_6[i,j] */
-static void kernel_loss_cross_entropy_7(const float *restrict loss_cross_entropy_6,
-    float *restrict loss_cross_entropy_7, int threads)
+/* loss_cross_entropy_5[i] = sum over j of loss_cross_entropy_4[i,j] */
+static void kernel_loss_cross_entropy_5(const float *restrict loss_cross_entropy_4,
+    float *restrict loss_cross_entropy_5, int threads)
 {
     (void)threads;
     f32x8 sum_0_0 = {0};
@@ -177,36 +176,36 @@ static void kernel_loss_cross_entropy_7(const float *restrict loss_cross_entropy
     f32x8 sum_2_0 = {0};
     f32x8 sum_3_0 = {0};
     {
-        const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6);
-        const f32x8 loss_cross_entropy_6_1 = load_f32x8(loss_cross_entropy_6 + 10);
-        const f32x8 loss_cross_entropy_6_2 = load_f32x8(loss_cross_entropy_6 + 20);
-        const f32x8 loss_cross_entropy_6_3 = load_f32x8(loss_cross_entropy_6 + 30);
-        sum_0_0 += loss_cross_entropy_6_0;
-        sum_1_0 += loss_cross_entropy_6_1;
-        sum_2_0 += loss_cross_entropy_6_2;
-        sum_3_0 += loss_cross_entropy_6_3;
+        const f32x8 loss_cross_entropy_4_0 = load_f32x8(loss_cross_entropy_4);
+        const f32x8 loss_cross_entropy_4_1 = load_f32x8(loss_cross_entropy_4 + 10);
+        const f32x8 loss_cross_entropy_4_2 = load_f32x8(loss_cross_entropy_4 + 20);
+        const f32x8 loss_cross_entropy_4_3 = load_f32x8(loss_cross_entropy_4 + 30);
+        sum_0_0 += loss_cross_entropy_4_0;
+        sum_1_0 += loss_cross_entropy_4_1;
+        sum_2_0 += loss_cross_entropy_4_2;
+        sum_3_0 += loss_cross_entropy_4_3;
     }
     {
-        const f32x8 loss_cross_entropy_6_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_6_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_6 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_0_0 += loss_cross_entropy_6_0;
-        sum_1_0 += loss_cross_entropy_6_1;
-        sum_2_0 += loss_cross_entropy_6_2;
-        sum_3_0 += loss_cross_entropy_6_3;
+        const f32x8 loss_cross_entropy_4_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        const f32x8 loss_cross_entropy_4_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_0_0 += loss_cross_entropy_4_0;
+        sum_1_0 += loss_cross_entropy_4_1;
+        sum_2_0 += loss_cross_entropy_4_2;
+        sum_3_0 += loss_cross_entropy_4_3;
     }
-    loss_cross_entropy_7[0] = lane_sum_f32x8(sum_0_0);
-    loss_cross_entropy_7[1] = lane_sum_f32x8(sum_1_0);
-    loss_cross_entropy_7[2] = lane_sum_f32x8(sum_2_0);
-    loss_cross_entropy_7[3] = lane_sum_f32x8(sum_3_0);
+    loss_cross_entropy_5[0] = lane_sum_f32x8(sum_0_0);
+    loss_cross_entropy_5[1] = lane_sum_f32x8(sum_1_0);
+    loss_cross_entropy_5[2] = lane_sum_f32x8(sum_2_0);
+    loss_cross_entropy_5[3] = lane_sum_f32x8(sum_3_0);
 }
 
-/* loss_cross_entropy_11[i] = log(loss_cross_entropy_7[i]) - (sum over j of where(j == labels[i],
-   loss_cross_entropy_5[i,j], 0)) */
-static void kernel_loss_cross_entropy_11_2(const float *restrict loss_cross_entropy_5,
-    const int32_t *restrict labels, const float *restrict loss_cross_entropy_7,
-    float *restrict loss_cross_entropy_11, int threads)
+/* loss_cross_entropy_9[i] = log(loss_cross_entropy_5[i]) - (sum over j of where(j == labels[i],
+   loss_cross_entropy_3[i,j], 0)) */
+static void kernel_loss_cross_entropy_9_2(const float *restrict loss_cross_entropy_3,
+    const int32_t *restrict labels, const float *restrict loss_cross_entropy_5,
+    float *restrict loss_cross_entropy_9, int threads)
 {
     const int team = (double)120 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR_SIMD
@@ -214,39 +213,39 @@ static void kernel_loss_cross_entropy_11_2(const float *restrict loss_cross_entr
         float acc = 0.0f;
         AUTODIFFC_SIMD_SUM(acc)
         for (int64_t j = 0; j < 10; ++j) {
-            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_5[10 * i + j] : 0.0f;
+            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_3[10 * i + j] : 0.0f;
         }
-        loss_cross_entropy_11[i] = logf(loss_cross_entropy_7[i]) - acc;
+        loss_cross_entropy_9[i] = logf(loss_cross_entropy_5[i]) - acc;
     }
 }
 
-/* d_loss_cross_entropy_7[i] = 0.25/loss_cross_entropy_7[i] */
-static void kernel_d_loss_cross_entropy_7(const float *loss_cross_entropy_7,
-    float *d_loss_cross_entropy_7, int threads)
+/* d_loss_cross_entropy_5[i] = 0.25/loss_cross_entropy_5[i] */
+static void kernel_d_loss_cross_entropy_5(const float *loss_cross_entropy_5,
+    float *d_loss_cross_entropy_5, int threads)
 {
     (void)threads;
-    store_f32x4(d_loss_cross_entropy_7, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_7)));
+    store_f32x4(d_loss_cross_entropy_5, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_5)));
 }
 
-/* add[i,j] = where(j == labels[i], -0.25, 0) + d_loss_cross_entropy_7[i]*loss_cross_entropy_6[i,j] */
-static void kernel_add(const int32_t *labels, const float *loss_cross_entropy_6,
-    const float *d_loss_cross_entropy_7, float *add, int threads)
+/* add[i,j] = where(j == labels[i], -0.25, 0) + d_loss_cross_entropy_5[i]*loss_cross_entropy_4[i,j] */
+static void kernel_add(const int32_t *labels, const float *loss_cross_entropy_4,
+    const float *d_loss_cross_entropy_5, float *add, int threads)
 {
     const int team = (double)160 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
-            store_f32x8(add + 10 * i, select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(-0.25f), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * load_f32x8(loss_cross_entropy_6 + 10 * i)));
+            store_f32x8(add + 10 * i, select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(-0.25f), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * load_f32x8(loss_cross_entropy_4 + 10 * i)));
         }
         {
-            store_part_f32x8(add + 10 * i + 8, select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(-0.25f), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * load_part_f32x8(loss_cross_entropy_6 + 10 * i + 8, 2)), 2);
+            store_part_f32x8(add + 10 * i + 8, select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(-0.25f), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * load_part_f32x8(loss_cross_entropy_4 + 10 * i + 8, 2)), 2);
         }
     }
 }
 
-/* d_softmax_7[i,one0] = sum over j of (-y[i,j]/softmax_7[i,0]*cotangent_y[i,j]) */
-static void kernel_d_softmax_7(const float *restrict softmax_7, const float *restrict cotangent_y,
-    const float *restrict y, float *restrict d_softmax_7, int threads)
+/* d_softmax_5[i,one0] = sum over j of (-y[i,j]/softmax_5[i,0]*cotangent_y[i,j]) */
+static void kernel_d_softmax_5(const float *restrict softmax_5, const float *restrict cotangent_y,
+    const float *restrict y, float *restrict d_softmax_5, int threads)
 {
     (void)threads;
     f32x8 sum_0_0 = {0};
@@ -254,45 +253,45 @@ static void kernel_d_softmax_7(const float *restrict softmax_7, const float *res
     f32x8 sum_2_0 = {0};
     f32x8 sum_3_0 = {0};
     {
-        const float softmax_7_0 = softmax_7[0];
+        const float softmax_5_0 = softmax_5[0];
         const f32x8 cotangent_y_1 = load_f32x8(cotangent_y);
         const f32x8 y_2 = load_f32x8(y);
-        const float softmax_7_3 = softmax_7[1];
+        const float softmax_5_3 = softmax_5[1];
         const f32x8 cotangent_y_4 = load_f32x8(cotangent_y + 10);
         const f32x8 y_5 = load_f32x8(y + 10);
-        const float softmax_7_6 = softmax_7[2];
+        const float softmax_5_6 = softmax_5[2];
         const f32x8 cotangent_y_7 = load_f32x8(cotangent_y + 20);
         const f32x8 y_8 = load_f32x8(y + 20);
-        const float softmax_7_9 = softmax_7[3];
+        const float softmax_5_9 = softmax_5[3];
         const f32x8 cotangent_y_10 = load_f32x8(cotangent_y + 30);
         const f32x8 y_11 = load_f32x8(y + 30);
-        sum_0_0 += -((y_2 / softmax_7_0) * cotangent_y_1);
-        sum_1_0 += -((y_5 / softmax_7_3) * cotangent_y_4);
-        sum_2_0 += -((y_8 / softmax_7_6) * cotangent_y_7);
-        sum_3_0 += -((y_11 / softmax_7_9) * cotangent_y_10);
+        sum_0_0 += -((y_2 / softmax_5_0) * cotangent_y_1);
+        sum_1_0 += -((y_5 / softmax_5_3) * cotangent_y_4);
+        sum_2_0 += -((y_8 / softmax_5_6) * cotangent_y_7);
+        sum_3_0 += -((y_11 / softmax_5_9) * cotangent_y_10);
     }
     {
-        const float softmax_7_0 = softmax_7[0];
+        const float softmax_5_0 = softmax_5[0];
         const f32x8 cotangent_y_1 = load_f32x8(cotangent_y + 2);
         const f32x8 y_2 = load_f32x8(y + 2);
-        const float softmax_7_3 = softmax_7[1];
+        const float softmax_5_3 = softmax_5[1];
         const f32x8 cotangent_y_4 = load_f32x8(cotangent_y + 12);
         const f32x8 y_5 = load_f32x8(y + 12);
-        const float softmax_7_6 = softmax_7[2];
+        const float softmax_5_6 = softmax_5[2];
         const f32x8 cotangent_y_7 = load_f32x8(cotangent_y + 22);
         const f32x8 y_8 = load_f32x8(y + 22);
-        const float softmax_7_9 = softmax_7[3];
+        const float softmax_5_9 = softmax_5[3];
         const f32x8 cotangent_y_10 = load_f32x8(cotangent_y + 32);
         const f32x8 y_11 = load_f32x8(y + 32);
-        sum_0_0 += (f32x8)((i32x8)(-((y_2 / softmax_7_0) * cotangent_y_1)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_1_0 += (f32x8)((i32x8)(-((y_5 / softmax_7_3) * cotangent_y_4)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_2_0 += (f32x8)((i32x8)(-((y_8 / softmax_7_6) * cotangent_y_7)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_3_0 += (f32x8)((i32x8)(-((y_11 / softmax_7_9) * cotangent_y_10)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_0_0 += (f32x8)((i32x8)(-((y_2 / softmax_5_0) * cotangent_y_1)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_1_0 += (f32x8)((i32x8)(-((y_5 / softmax_5_3) * cotangent_y_4)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_2_0 += (f32x8)((i32x8)(-((y_8 / softmax_5_6) * cotangent_y_7)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
+        sum_3_0 += (f32x8)((i32x8)(-((y_11 / softmax_5_9) * cotangent_y_10)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
     }
-    d_softmax_7[0] = lane_sum_f32x8(sum_0_0);
-    d_softmax_7[1] = lane_sum_f32x8(sum_1_0);
-    d_softmax_7[2] = lane_sum_f32x8(sum_2_0);
-    d_softmax_7[3] = lane_sum_f32x8(sum_3_0);
+    d_softmax_5[0] = lane_sum_f32x8(sum_0_0);
+    d_softmax_5[1] = lane_sum_f32x8(sum_1_0);
+    d_softmax_5[2] = lane_sum_f32x8(sum_2_0);
+    d_softmax_5[3] = lane_sum_f32x8(sum_3_0);
 }
 
 /* d_loss_mean = cotangent_loss*0.25 */
@@ -302,38 +301,38 @@ static void kernel_d_loss_mean(const float *cotangent_loss, float *d_loss_mean, 
     d_loss_mean[0] = cotangent_loss[0] * 0.25f;
 }
 
-/* d_loss_cross_entropy_10[i] = -d_loss_mean
-   d_loss_cross_entropy_7[i] = d_loss_mean/loss_cross_entropy_7[i] */
-static void kernel_d_loss_cross_entropy_7_2(const float *d_loss_mean,
-    const float *loss_cross_entropy_7, float *d_loss_cross_entropy_10_out,
-    float *d_loss_cross_entropy_7_out, int threads)
+/* d_loss_cross_entropy_8[i] = -d_loss_mean
+   d_loss_cross_entropy_5[i] = d_loss_mean/loss_cross_entropy_5[i] */
+static void kernel_d_loss_cross_entropy_5_2(const float *d_loss_mean,
+    const float *loss_cross_entropy_5, float *d_loss_cross_entropy_8_out,
+    float *d_loss_cross_entropy_5_out, int threads)
 {
     (void)threads;
     const float d_loss_mean_0 = d_loss_mean[0];
-    const f32x4 d_loss_cross_entropy_10 = splat_f32x4(-d_loss_mean_0);
-    const f32x4 d_loss_cross_entropy_7 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_7));
-    store_f32x4(d_loss_cross_entropy_10_out, d_loss_cross_entropy_10);
-    store_f32x4(d_loss_cross_entropy_7_out, d_loss_cross_entropy_7);
+    const f32x4 d_loss_cross_entropy_8 = splat_f32x4(-d_loss_mean_0);
+    const f32x4 d_loss_cross_entropy_5 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_5));
+    store_f32x4(d_loss_cross_entropy_8_out, d_loss_cross_entropy_8);
+    store_f32x4(d_loss_cross_entropy_5_out, d_loss_cross_entropy_5);
 }
 
-/* add[i,j] = (cotangent_y[i,j]/softmax_7[i,0] + d_softmax_7[i,0])*loss_cross_entropy_6[i,j] +
-   where(j == labels[i], d_loss_cross_entropy_10[i], 0) +
-   d_loss_cross_entropy_7[i]*loss_cross_entropy_6[i,j] */
-static void kernel_add_2(const float *loss_cross_entropy_6, const float *softmax_7,
-    const float *cotangent_y, const float *d_softmax_7, const int32_t *labels,
-    const float *d_loss_cross_entropy_10, const float *d_loss_cross_entropy_7, float *add,
+/* add[i,j] = (cotangent_y[i,j]/softmax_5[i,0] + d_softmax_5[i,0])*loss_cross_entropy_4[i,j] +
+   where(j == labels[i], d_loss_cross_entropy_8[i], 0) +
+   d_loss_cross_entropy_5[i]*loss_cross_entropy_4[i,j] */
+static void kernel_add_2(const float *loss_cross_entropy_4, const float *softmax_5,
+    const float *cotangent_y, const float *d_softmax_5, const int32_t *labels,
+    const float *d_loss_cross_entropy_8, const float *d_loss_cross_entropy_5, float *add,
     int threads)
 {
     const int team = (double)360 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
-            const f32x8 loss_cross_entropy_6_0 = load_f32x8(loss_cross_entropy_6 + 10 * i);
-            store_f32x8(add + 10 * i, (((load_f32x8(cotangent_y + 10 * i) * (1.0f / softmax_7[i])) + d_softmax_7[i]) * loss_cross_entropy_6_0) + (select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_10[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6_0)));
+            const f32x8 loss_cross_entropy_4_0 = load_f32x8(loss_cross_entropy_4 + 10 * i);
+            store_f32x8(add + 10 * i, (((load_f32x8(cotangent_y + 10 * i) * (1.0f / softmax_5[i])) + d_softmax_5[i]) * loss_cross_entropy_4_0) + (select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_8[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * loss_cross_entropy_4_0)));
         }
         {
-            const f32x8 loss_cross_entropy_6_0 = load_part_f32x8(loss_cross_entropy_6 + 10 * i + 8, 2);
-            store_part_f32x8(add + 10 * i + 8, (((load_part_f32x8(cotangent_y + 10 * i + 8, 2) * (1.0f / softmax_7[i])) + d_softmax_7[i]) * loss_cross_entropy_6_0) + (select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_10[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_7[i] * loss_cross_entropy_6_0)), 2);
+            const f32x8 loss_cross_entropy_4_0 = load_part_f32x8(loss_cross_entropy_4 + 10 * i + 8, 2);
+            store_part_f32x8(add + 10 * i + 8, (((load_part_f32x8(cotangent_y + 10 * i + 8, 2) * (1.0f / softmax_5[i])) + d_softmax_5[i]) * loss_cross_entropy_4_0) + (select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_8[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * loss_cross_entropy_4_0)), 2);
         }
     }
 }
