@@ -74,6 +74,8 @@ def has_math(body: Scalar) -> bool:
 
 def lanes_for(extent: object, floats: str, target: Target) -> int:
     """The widest vector for a loop of that many elements; 0 where there is none."""
+    if extent == 0:
+        return 0
     lanes, least = target.lanes(BYTES[floats]), 16 // BYTES[floats]
     while isinstance(extent, int) and lanes // 2 >= max(extent, least):
         lanes //= 2
