@@ -27,7 +27,7 @@ Array = NDArray[Any]
 STEPS = (1e-5, 1e-6, 1e-7)  # relative to the entry, or absolute for entries below 1
 SINGLE_STEPS = (1e-2, 1e-3, 3e-4)  # for inputs declared float32: what computes with them rounds
 SINGLE_TOLERANCE = 1e-2  # to 6e-8, which a smaller step would blow up
-ENTRIES = 8  # checked of each tensor
+ENTRIES = 8  # checked of each tensor, among those that are not zero and among those that are
 LEAST_SHARE = 1e-3  # a tensor's gradient counts at least as this share of the largest gradient,
 LEAST_SLOPE = 1e-5  # and as this multiple of the scalar itself: rounding hides what is smaller
 JITTER = 0.01  # moves parameters that start constant off the places where kinks and ties sit
@@ -72,7 +72,7 @@ class _Check:
         worst = 0.0
         for name, grad in self.grads.items():
             allowed = max(tolerance, SINGLE_TOLERANCE) if self._is_single(name) else tolerance
-            for index in self._entries(grad.shape):
+            for index in entries_to_check(grad, self.rng):
                 error, quotient = self._error(name, index)
                 worst = max(worst, error)
                 if not error <= allowed:  # also for NaN
@@ -99,12 +99,6 @@ class _Check:
             name: np.asarray(self.rng.standard_normal(np.shape(outputs[name])), signature.dtype)
             for name in signature.cotangents
         }
-
-    def _entries(self, shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """Up to ENTRIES places in a tensor, in order."""
-        total = math.prod(shape)
-        for flat in sorted(self.rng.choice(total, size=min(ENTRIES, total), replace=False)):
-            yield tuple(int(k) for k in np.unravel_index(flat, shape))
 
     def _is_single(self, name: str) -> bool:
         """Whether a build in float64 keeps a tensor in float32."""
@@ -136,6 +130,20 @@ class _Check:
             values.append(self.scalar(self.forward()))
         tensor[index] = start
         return (values[0] - values[1]) / (places[0] - places[1])
+
+
+def entries_to_check(grad: Array, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:
+    """Up to ENTRIES places where a gradient is not zero, and as many where it is, in order.
+
+    A gradient may be zero almost everywhere, as that of an embedding's table; a few places drawn
+    from all of them would then show nothing but zeros.
+    """
+    zero = grad.ravel() == 0
+    places: list[int] = []
+    for group in (np.flatnonzero(~zero), np.flatnonzero(zero)):
+        places += rng.choice(group, size=min(ENTRIES, group.size), replace=False).tolist()
+    for flat in sorted(places):
+        yield tuple(int(k) for k in np.unravel_index(flat, grad.shape))
 
 
 def random_input(tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

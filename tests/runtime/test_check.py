@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autodiffc.errors import ArgumentError, ArgumentTypeError, GradientCheckError, StateError
-from autodiffc.runtime.check import check_gradients, random_input
+from autodiffc.runtime.check import ENTRIES, check_gradients, entries_to_check, random_input
 from autodiffc.runtime.signature import Tensor
 from tests.runtime.conftest import Build, Handwritten
 
@@ -36,6 +36,22 @@ def test_a_wrong_gradient_is_named(build: Build, slope: str) -> None:
     message = str(caught.value)
     assert message.startswith("the gradient of x differs from finite differences\n  found:")
     assert "tolerance 1e-05" in message
+
+
+def test_entries_of_a_sparse_gradient_are_not_all_zeros() -> None:
+    grad = np.zeros((50, 40))
+    grad[7, 3], grad[49, 39], grad[0, 1] = 2.0, np.nan, -1.0
+    entries = list(entries_to_check(grad, np.random.default_rng(0)))
+    assert {(7, 3), (49, 39), (0, 1)} <= set(entries)
+    assert len(entries) == len(set(entries)) == 3 + ENTRIES  # wrong zeros must be found, too
+    assert entries == sorted(entries)
+
+
+def test_few_entries_are_all_checked() -> None:
+    rng = np.random.default_rng(0)
+    assert list(entries_to_check(np.array(0.0), rng)) == [()]
+    assert list(entries_to_check(np.array([1.0, 0.0]), rng)) == [(0,), (1,)]
+    assert len(list(entries_to_check(np.ones(100), rng))) == ENTRIES
 
 
 def test_what_cannot_be_checked(handwritten_quiz: Handwritten) -> None:
