@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autodiffc.errors import ArgumentTypeError, TruthValueError
+from autodiffc.errors import ArgumentTypeError, NumberOverflowError, TruthValueError
 from autodiffc.graph.construct import constant_node
 from autodiffc.graph.extents import Extent, ExtentLike, shape_text
 from autodiffc.graph.location import here
@@ -258,6 +258,10 @@ def array_constant(array: np.ndarray, what: str = "constant", dtype: str | None 
             found=f"dtype {array.dtype}",
             expected="bool, integers or floats",
             loc=here(),
+        )
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise NumberOverflowError(
+            f"{what} holds integers that int64 cannot", found=array.max(), loc=here()
         )
     if dtype is None:
         dtype = str(array.dtype) if array.dtype in ("int32", "uint8") else kinds[array.dtype.kind]

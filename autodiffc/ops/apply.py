@@ -105,7 +105,7 @@ def at_least(value: Any, least: int, what: str) -> int:
 
 def choice(value: Any, options: tuple[str, ...], what: str) -> str:
     """One of a few words."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         expected = " or ".join(map(repr, options))
         raise ArgumentError(f"unknown {what}", found=repr(value), expected=expected, loc=here())
     return str(value)

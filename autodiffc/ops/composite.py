@@ -77,6 +77,7 @@ def log_softmax(x: Any, axis: int = -1) -> Expression:
 # --- Classification ---
 
 _IGNORED = -100  # PyTorch's default of `ignore_index`
+_REDUCTIONS = ("none", "mean", "sum")
 
 
 @operation(
@@ -178,10 +179,11 @@ class _Labels:
 
     def reduced(self, loss: Expression, reduction: str) -> Expression:
         """A mean divides by the weights of the labels that count."""
+        how = choice(reduction, _REDUCTIONS, "reduction")
         if self.kept is not None:
             loss = where(self.kept, loss, 0.0)
-        if reduction != "mean" or (self.kept is None and self.weight is None):
-            return _reduced(loss, reduction)
+        if how != "mean" or (self.kept is None and self.weight is None):
+            return _reduced(loss, how)
         share = 1.0 if self.weight is None else self.weight
         if self.kept is not None:
             share = where(self.kept, share, 0.0)
@@ -422,7 +424,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "none", delta: float = 
 
 
 def _reduced(loss: Expression, reduction: str) -> Expression:
-    how = choice(reduction, ("none", "mean", "sum"), "reduction")
+    how = choice(reduction, _REDUCTIONS, "reduction")
     if how == "none":
         return loss
     return reduce.mean(loss) if how == "mean" else reduce.sum(loss)

@@ -128,6 +128,8 @@ CASES: list[tuple[Callable[[], Any], type[AutodiffcError], str]] = [
     (lambda: x(2) + "a", ArgumentTypeError, "'a'"),
     (lambda: op("clip", x(2)), ArgumentError, "needs a limit"),
     (lambda: op("gelu", x(2), approximate="cubic"), ArgumentError, "(?s)approximate.*'tanh'"),
+    (lambda: x(2) + np.array([2**63], np.uint64), NumberOverflowError, "int64 cannot"),
+    (lambda: op("cross_entropy", x(2, 3), x(2, **IDS), x(3)), ArgumentError, "unknown reduction"),
     (lambda: op("mse", x(2), x(2), reduction="max"), ArgumentError, "(?s)reduction.*'mean'"),
     (lambda: op("arange", 0, 5, 0), ArgumentError, "step other than 0"),
     (lambda: op("arange", "a"), ArgumentError, "takes integers"),
