@@ -98,6 +98,9 @@ def independent(
     if is_read:
         expected = "a value that enters it as a floating number"
         help = "comparisons, integers and ad.stop_gradient do not pass gradients on"
+        for cut in _cuts(y, target)[:1]:
+            place += f", read by {cut!r}" + (f" at {cut.loc}" if cut.loc else "")
+            place += ", which has no derivative"
     elif target.op not in LEAVES:
         help = "a formula written twice makes two values: keep one in a variable, and use that"
     return DifferentiationError(
@@ -107,6 +110,19 @@ def independent(
         help=help,
         loc=loc,
     )
+
+
+def _cuts(y: Node, target: Node) -> list[Node]:
+    """The operations on the way from `target` to `y` that do not pass its derivative on."""
+    smooth, found = {target}, []
+    for node in ancestors([y]):
+        if node in smooth or not any(x in smooth for x in node.inputs):
+            continue
+        if any(x in smooth for x in operands_reached(node)):
+            smooth.add(node)
+        else:
+            found.append(node)
+    return found
 
 
 def _described(node: Node) -> str:

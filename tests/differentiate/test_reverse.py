@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from autodiffc.differentiate import gradients, vjp
 from autodiffc.errors import ArgumentTypeError, DifferentiationError, DtypeError
 from autodiffc.graph.construct import elementwise, leaf
 from autodiffc.graph.dag import ancestors
+from autodiffc.graph.expression import Expression
 from autodiffc.graph.functions import FUNCTIONS, Function
 from autodiffc.graph.node import Node
 from autodiffc.reference import evaluate
@@ -174,6 +177,28 @@ def test_an_operation_without_a_derivative_is_named_with_its_line() -> None:
     other = leaf("input", "z", (), "real")
     (dz,) = gradients(elementwise("mul", mystery, other), [other])  # not on the path: no matter
     assert mystery in ancestors([dz])
+
+
+@pytest.mark.parametrize(
+    ("operation", "label"),
+    [
+        (lambda x: ad.argmax(x, axis=0), "argmax"),
+        (lambda x: x > 0.5, "gt"),
+        (lambda x: ad.stop_gradient(x), "stop_gradient"),
+        (lambda x: ad.astype(x, "int32"), "astype"),
+    ],
+)
+def test_the_operation_that_cuts_a_gradient_off_is_named_with_its_line(
+    operation: Callable[[Expression], Expression], label: str
+) -> None:
+    x = ad.input("x", (3,))
+    cut = operation(ad.exp(x))
+    y = ad.sum(ad.astype(cut, "float64") * 2)
+    with pytest.raises(DifferentiationError, match="does not depend on input 'x'") as caught:
+        ad.grad(y, x)
+    message = str(caught.value)
+    assert f"read by {cut.node!r} at {cut.node.loc}, which has no derivative" in message
+    assert label in repr(cut.node)
 
 
 def test_a_function_without_a_derivative_is_named_with_its_line(
