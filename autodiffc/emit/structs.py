@@ -102,6 +102,8 @@ def check_names(layout: Layout, plans: Mapping[str, Plan]) -> None:
             )
         defined[macro] = "a macro"
     defined |= dict.fromkeys(interface_names(layout.prefix), "a type or a function")
+    statuses = ("OK", "E_INDEX", "E_WORKSPACE", "E_NO_FORWARD", "E_NULL", "E_DIM")
+    defined |= {f"{layout.macro}_{status}": "a status" for status in statuses}
     defined[f"{layout.macro}_API"] = "a macro"
     for name in _members(layout):
         if re.fullmatch(rf"{layout.prefix}_constant_\d+", name):

@@ -19,7 +19,7 @@ from autodiffc.graph.affine import identity
 from autodiffc.graph.dag import Graph, ancestors
 from autodiffc.graph.extents import ExtentLike, defaults, product, substitute
 from autodiffc.graph.node import LEAVES, Node
-from autodiffc.schedule.arena import Life, pack
+from autodiffc.schedule.arena import Life, aligned, pack
 from autodiffc.schedule.kernels import (
     Group,
     are_twins,
@@ -32,7 +32,7 @@ from autodiffc.schedule.program import GENERAL, GRADIENT, NEXT, OUTPUT, PARAM, s
 
 ITEM_BYTES = {"bool": 1, "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 FOREVER = 1 << 40
-HEADER_BYTES = 64  # the workspace begins with a mark that says what it holds
+HEADER_BYTES = 64  # the workspace begins with a mark that says what it holds, and with open dims
 
 
 @dataclass(frozen=True)
@@ -181,10 +181,11 @@ class Planner:
         saved = self._saved_leaves()
         lives = self._lives(groups, direct, saved)
         names = _unique_names(lives)
+        start = max(HEADER_BYTES, aligned(8 + 4 * len(self.largest)))
         offsets, total = pack({names[n]: life for n, life in lives.items()})
 
         def place(node: Node, kind: str, name: str) -> Slot:
-            at = HEADER_BYTES + offsets[names[node]]
+            at = start + offsets[names[node]]
             return Slot(kind, name, node.dtype, at, lives[node].size)
 
         placed = {n: place(n, "arena", names[n]) for n in lives if "cotangent" not in n.attrs}
@@ -197,11 +198,9 @@ class Planner:
         calls = [self._kernel_call(g, late if self._is_backward(g) else slots) for g in groups]
         calls = self._with_copies(calls, slots, late, direct)
         calls = [*(self._saving(leaf, slots, late) for leaf in saved), *calls]
-        arena = {
-            names[n]: (HEADER_BYTES + offsets[names[n]], life.size) for n, life in lives.items()
-        }
+        arena = {names[n]: (start + offsets[names[n]], life.size) for n, life in lives.items()}
         needs = {n: self.wanted[n] for n in self.graph.order if n.op in LEAVES}
-        return Plan(tuple(calls), HEADER_BYTES + total, arena, needs)
+        return Plan(tuple(calls), start + total, arena, needs)
 
     def _updates_last(self) -> list[Group]:
         """The same order, but kernels that only overwrite leaves moved to the end of theirs."""

@@ -48,7 +48,9 @@ def test_names_beside_cotangents() -> None:
         np.testing.assert_allclose(strange.backward(**{name: 2.0})["x"], 2 * k * np.exp(X))
 
 
-@pytest.mark.parametrize("name", ["M_API", "M_PARAM_COUNT", "M_PARAM_w", "m_inputs", "m_step"])
+@pytest.mark.parametrize(
+    "name", ["M_OK", "M_API", "M_PARAM_COUNT", "M_PARAM_w", "m_inputs", "m_step"]
+)
 def test_names_that_the_module_defines_are_refused(name: str) -> None:
     w = ad.param("w", (3,))
     with pytest.raises(ModelError, match=name):
