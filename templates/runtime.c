@@ -27,8 +27,10 @@
 #endif
 
 /* Compilers warn that wide vectors are passed differently from one processor to the next: never
-   across the border of this file, where all functions that take them are static. Clang also warns of
-   a simd loop that it leaves as it is, which is no mistake. */
+   across the border of this file, where all functions that take them are static. (GCC's note that
+   this changed in GCC 4.6 comes without -march all the same; it is no warning, and -Wno-psabi on the
+   command line silences it.) Clang also warns of a simd loop that it leaves as it is, which is no
+   mistake. */
 #if defined(__clang__)
 #if __has_warning("-Wpsabi")
 #pragma clang diagnostic ignored "-Wpsabi"
