@@ -154,17 +154,39 @@ def interleaved_shape(
     return (*shape[:axis], extent // lanes, *shape[axis + 1 :], lanes)
 
 
+@dataclass(frozen=True)
+class Interleaved:
+    """A rewritten graph; `versions` has for each old node what it is now, plain or not, or both."""
+
+    graph: Graph
+    versions: Mapping[Node, tuple[Node, ...]]
+
+    def axes(self, old: Mapping[Node, int]) -> dict[Node, int]:
+        """Another class of axes in the new graph: blocks stay where the axis was."""
+        return {new: axis for node, axis in old.items() for new in self.versions.get(node, ())}
+
+
+Needs = Mapping[Node, frozenset[Node]]  # by node: operands that it must have interleaved
+
+
 def interleave(
-    graph: Graph, axes: Mapping[Node, int], chosen: Collection[Node], lanes: int
-) -> Graph:
+    graph: Graph,
+    axes: Mapping[Node, int],
+    chosen: Collection[Node],
+    lanes: int,
+    needs: Needs | None = None,
+) -> Interleaved:
     """The graph with the `chosen` nodes over interleaved tensors, and copies in between.
 
-    `axes` is the class: for each of its tensors the axis that is cut. Outputs stay plain.
+    `axes` is the class: for each of its tensors the axis that is cut. Outputs stay plain. Operands
+    that a node does not need interleaved (by default it needs all) are read as they are.
     """
     change = _Interleaver(axes, lanes)
     for node in graph.order:
-        change.add(node, node in chosen)
-    return Graph({name: change.plain(node) for name, node in graph.outputs.items()})
+        wanted = None if needs is None else needs.get(node)
+        change.add(node, node in chosen, wanted)
+    new = Graph({name: change.plain(node) for name, node in graph.outputs.items()})
+    return Interleaved(new, {node: change.versions(node) for node in graph.order})
 
 
 class _Interleaver:
@@ -175,17 +197,24 @@ class _Interleaver:
         self._plain: dict[Node, Node] = {}
         self._interleaved: dict[Node, Node] = {}
 
-    def add(self, node: Node, chosen: bool) -> None:
+    def add(self, node: Node, chosen: bool, wanted: frozenset[Node] | None) -> None:
         if not chosen:
             inputs = tuple(self.plain(i) for i in node.inputs)
             same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
             self._plain[node] = node if same else renew(node, inputs=inputs)
             return
-        inputs = tuple(
-            self.interleaved(i) if i in self._axes else self.plain(i) for i in node.inputs
+        cut = frozenset(
+            i
+            for i in node.inputs
+            if i in self._axes and (wanted is None or i in wanted or i in self._interleaved)
         )
-        new = changed(node, inputs, self._axes, self._lanes)
+        inputs = tuple(self.interleaved(i) if i in cut else self.plain(i) for i in node.inputs)
+        new = changed(node, inputs, self._axes, self._lanes, cut)
         (self._interleaved if node in self._axes else self._plain)[node] = new
+
+    def versions(self, node: Node) -> tuple[Node, ...]:
+        homes = (self._plain, self._interleaved)
+        return tuple(home[node] for home in homes if node in home)
 
     def plain(self, node: Node) -> Node:
         if node not in self._plain:
@@ -204,32 +233,41 @@ class _Interleaver:
         return self._interleaved[node]
 
 
-def changed(node: Node, inputs: tuple[Node, ...], axes: Mapping[Node, int], lanes: int) -> Node:
-    """A node over interleaved operands; interleaved itself if it has an axis of the class."""
+def changed(
+    node: Node,
+    inputs: tuple[Node, ...],
+    axes: Mapping[Node, int],
+    lanes: int,
+    cut: Collection[Node],
+) -> Node:
+    """A node over operands of which those in `cut` are interleaved; so is it, if of the class."""
     axis = axes.get(node)
     shape = node.shape if axis is None else interleaved_shape(node.shape, axis, lanes)
     type_ = TensorType(shape, node.dtype)
     if node.op == "reshape":
         return renew(node, inputs=inputs, type=type_)
-    pieces = tuple(interleaved_piece(node, p, axes, lanes) for p in node.pieces)
+    pieces = tuple(interleaved_piece(node, p, axes, lanes, cut) for p in node.pieces)
     return renew(node, inputs=inputs, pieces=pieces, type=type_)
 
 
-def preview(node: Node, axes: Mapping[Node, int], lanes: int) -> Node:
+def preview(node: Node, axes: Mapping[Node, int], lanes: int, cut: Collection[Node]) -> Node:
     """What a node would be if it were interleaved: over stand-ins for its operands."""
 
     def stand_in(operand: Node) -> Node:
-        axis = axes.get(operand)
-        if axis is None:
+        if operand not in cut:
             return operand
-        shape = interleaved_shape(operand.shape, axis, lanes)
+        shape = interleaved_shape(operand.shape, axes[operand], lanes)
         return renew(operand, type=TensorType(shape, operand.dtype))
 
-    return changed(node, tuple(stand_in(i) for i in node.inputs), axes, lanes)
+    return changed(node, tuple(stand_in(i) for i in node.inputs), axes, lanes, cut)
 
 
 def interleaved_piece(
-    node: Node, piece: Comprehension, axes: Mapping[Node, int], lanes: int
+    node: Node,
+    piece: Comprehension,
+    axes: Mapping[Node, int],
+    lanes: int,
+    cut: Collection[Node],
 ) -> Comprehension:
     """The formula with its class index cut into a block and a lane, the lane last."""
     k = class_index(node, piece, axes)
@@ -246,16 +284,16 @@ def interleaved_piece(
     new = reindex(piece, inner, extents, names)
     block, lane = index(rank + 1, k), index(rank + 1, rank)
 
-    def moved(tensor: Node, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-        axis = axes.get(tensor)
-        return rows if axis is None else (*rows[:axis], block, *rows[axis + 1 :], lane)
+    def moved(axis: int, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        return (*rows[:axis], block, *rows[axis + 1 :], lane)
 
     def access(a: Access) -> Access:
-        return Access(a.operand, moved(node.inputs[a.operand], a.rows))
+        tensor = node.inputs[a.operand]
+        return Access(a.operand, moved(axes[tensor], a.rows)) if tensor in cut else a
 
     return replace(
         new,
-        out=moved(node, new.out),
+        out=moved(axes[node], new.out) if node in axes else new.out,
         operands=tuple(access(a) for a in new.operands),
         finish_operands=tuple(access(a) for a in new.finish_operands),
     )

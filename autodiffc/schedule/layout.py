@@ -1,15 +1,16 @@
 """Which tensors are interleaved: a minimum cut.
 
-Every node that walks through a class of axes (mostly the batch) runs on plain or on interleaved
-tensors. What each choice costs is estimated from the loops that would result; where neighbours
-choose differently a copy stands between them, which costs its elements. The cheapest choice
-for the whole graph is a minimum cut of a network: a node for each operation, its two costs as
-capacities from the source (plain) and to the sink (interleaved), and the copies as edges between.
+Every node that walks through a class of axes (the batch, the channels of a layer) runs on plain or
+on interleaved tensors. What each choice costs is estimated from the loops that would result; where
+neighbours choose differently a copy stands between them, which costs its elements. The cheapest
+choice for the whole graph is a minimum cut of a network: a node for each operation, its two costs
+as capacities from the source (plain) and to the sink (interleaved), and the copies as edges between.
+Classes are interleaved one after the other, the one that gains most first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -18,7 +19,7 @@ from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.schedule.cost import COPY, elements
 from autodiffc.schedule.halo import cost_with_halo
-from autodiffc.schedule.interleave import AxisClasses, class_index, interleave, preview
+from autodiffc.schedule.interleave import AxisClasses, Needs, class_index, interleave, preview
 from autodiffc.targets import Target
 
 PRECISION = 16  # parts of a unit that a capacity counts
@@ -27,41 +28,54 @@ WORTHWHILE = 0.98  # of the cost of plain layouts: what interleaving must stay b
 
 @dataclass(frozen=True)
 class Choice:
-    """A class of axes, the lanes, the nodes to interleave, and the cost of it all."""
+    """A class of axes, the lanes, the nodes to interleave, and their operands that must be so.
+
+    `cost` is relative to leaving everything as it is, and negative.
+    """
 
     axes: Mapping[Node, int]
     lanes: int
     nodes: frozenset[Node]
+    needs: Needs
     cost: float
 
 
 def choose_layouts(graph: Graph, target: Target) -> Graph:
-    """The graph with the best class of axes interleaved, if any is worth it."""
+    """The graph with those classes of axes interleaved that are worth it, the best ones first."""
     costs = _Costs(target)
-    sets = AxisClasses.of(graph).sets()
-    choices = [c for axes in sets for c in _choices(graph, axes, target, costs)]
-    best = min(choices, key=lambda c: c.cost, default=None)
-    if best is None or best.cost >= 0:
-        return graph
-    return interleave(graph, best.axes, best.nodes, best.lanes)
+    classes = []
+    for axes in AxisClasses.of(graph).sets():
+        choice = _choose(graph, axes, target, costs)
+        if choice is not None:
+            classes.append((choice.cost, axes))
+    classes.sort(key=lambda item: item[0])
+    remaining: list[Mapping[Node, int]] = [axes for _, axes in classes]
+    while remaining:
+        choice = _choose(graph, remaining[0], target, costs)
+        remaining = remaining[1:]
+        if choice is None:
+            continue
+        done = interleave(graph, choice.axes, choice.nodes, choice.lanes, choice.needs)
+        graph = done.graph
+        remaining = [done.axes(axes) for axes in remaining]
+    return graph
 
 
-def _choices(
-    graph: Graph, axes: Mapping[Node, int], target: Target, costs: _Costs
-) -> Iterator[Choice]:
-    """The best cut of one class, its cost relative to plain layouts."""
+def _choose(graph: Graph, axes: Mapping[Node, int], target: Target, costs: _Costs) -> Choice | None:
+    """The best cut of one class, its cost relative to what is; None where nothing is gained."""
     able = [n for n in graph.order if _is_able(n, axes)]
     contractions = [n for n in able if costs.is_contraction(n)]
-    if len(contractions) < 2:
-        return
+    if not contractions:
+        return None
     lanes = _lanes(contractions[0], axes, target)
     if lanes is None:
-        return
+        return None
     network = _Network(graph, axes, able, costs, lanes)
     plain = sum(costs.plain(n) for n in able)
     cost, nodes = network.cut()
-    if nodes and cost < WORTHWHILE * plain:
-        yield Choice(axes, lanes, nodes, cost - plain)
+    if not nodes or cost >= WORTHWHILE * plain:
+        return None
+    return Choice(axes, lanes, nodes, network.needs, cost - plain)
 
 
 def _lanes(node: Node, axes: Mapping[Node, int], target: Target) -> int | None:
@@ -106,8 +120,23 @@ class _Costs:
             self._plain[node] = cost_with_halo(node, self._target)
         return self._plain[node]
 
-    def interleaved(self, changed: Node) -> float:
-        return cost_with_halo(changed, self._target)
+    def interleaved(
+        self, node: Node, axes: Mapping[Node, int], lanes: int
+    ) -> tuple[float, frozenset[Node]]:
+        """The cost of a node that is interleaved, and the operands that must be so for it."""
+        needed = frozenset(i for i in node.inputs if i in axes)
+        least = self._with(node, axes, lanes, needed)
+        for operand in dict.fromkeys(node.inputs):
+            if operand in needed and node.op == "compute":
+                cost = self._with(node, axes, lanes, needed - {operand})
+                if cost <= least:
+                    least, needed = cost, needed - {operand}
+        return least, needed
+
+    def _with(
+        self, node: Node, axes: Mapping[Node, int], lanes: int, cut: frozenset[Node]
+    ) -> float:
+        return cost_with_halo(preview(node, axes, lanes, cut), self._target)
 
 
 # --- The network ---
@@ -127,10 +156,12 @@ class _Network:
         self._flow: nx.DiGraph = nx.DiGraph()
         self._able = frozenset(able)
         self._axes = axes
+        self.needs: dict[Node, frozenset[Node]] = {}
         self._flow.add_nodes_from(["plain", "interleaved"])
         for node in able:
             self._edge(node, "interleaved", costs.plain(node))
-            self._edge("plain", node, costs.interleaved(preview(node, axes, lanes)))
+            cost, self.needs[node] = costs.interleaved(node, axes, lanes)
+            self._edge("plain", node, cost)
         for node in graph.order:
             if node in axes:
                 self._copies(node, graph)
@@ -145,7 +176,8 @@ class _Network:
         to_lanes, to_plain = (node, "to lanes"), (node, "to plain")
         for reader in readers:
             if reader in self._able:
-                self._edge(to_lanes, reader, None)
+                if node in self.needs[reader]:
+                    self._edge(to_lanes, reader, None)
                 self._edge(reader, to_plain, None)
             else:
                 self._edge("plain", to_plain, None)

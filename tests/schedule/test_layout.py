@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -67,11 +68,12 @@ def test_every_class_of_axes_of_every_operation(operation: str) -> None:
             extent = node.shape[axis]
             if extent in (0, 1) or extent % 2 or not able(graph, axes):
                 continue
-            new = interleave(graph, axes, frozenset(able(graph, axes)), 2)
+            new = interleave(graph, axes, frozenset(able(graph, axes)), 2).graph
             assert_equal(graph, new, sample.arrays)
 
 
 def test_any_subset_of_nodes_may_be_interleaved() -> None:
+    """Whatever they need: operands that a node does not need interleaved are read as they are."""
     graph = optimized(lenet(batch=4))
     arrays = random_arrays(graph)
     axes = batch_class(graph)
@@ -80,7 +82,31 @@ def test_any_subset_of_nodes_may_be_interleaved() -> None:
     rng = np.random.default_rng(1)
     for share_of_nodes in (0.2, 0.5, 0.8, 1.0):
         chosen = frozenset(n for n in nodes if rng.random() <= share_of_nodes)
-        assert_equal(graph, interleave(graph, axes, chosen, 2), arrays)
+        needs = {
+            n: frozenset(i for i in n.inputs if n.op == "reshape" or rng.random() < 0.5)
+            for n in chosen
+        }
+        assert_equal(graph, interleave(graph, axes, chosen, 2, needs).graph, arrays)
+        assert_equal(graph, interleave(graph, axes, chosen, 2).graph, arrays)
+
+
+def test_one_class_after_another() -> None:
+    """Axes keep their positions, so a second class can be interleaved in the first one's result."""
+    graph = optimized(chain(4))
+    arrays, before = random_arrays(graph), graph
+    remaining: list[Mapping[Node, int]] = list(AxisClasses.of(graph).sets())
+    count = 0
+    while remaining:
+        axes, *remaining = remaining
+        node, axis = next(iter(axes.items()))
+        nodes = able(graph, dict(axes))
+        if not nodes or node.shape[axis] % 2:
+            continue
+        done = interleave(graph, axes, frozenset(nodes), 2)
+        remaining = [done.axes(other) for other in remaining]
+        graph, count = done.graph, count + 1
+        assert_equal(before, graph, arrays)
+    assert count >= 3
 
 
 def batch_class(graph: Graph) -> dict[Node, int]:
@@ -92,7 +118,7 @@ def test_outputs_stay_plain() -> None:
     x, w = leaf("input", "x", (8, 2, 6, 6), "real"), leaf("param", "w", (3, 2, 3, 3), "real")
     graph = optimized(Graph({"y": relu(conv(x, w))}))
     axes = batch_class(graph)
-    new = interleave(graph, axes, frozenset(able(graph, axes)), 4)
+    new = interleave(graph, axes, frozenset(able(graph, axes)), 4).graph
     assert new.outputs["y"].shape == (8, 3, 4, 4)
     assert (2, 3, 4, 4, 4) in [n.shape for n in new.order]
     assert_equal(graph, new, random_arrays(graph))
@@ -116,7 +142,7 @@ def test_a_tensor_with_itself_is_left_alone() -> None:
     for axes in AxisClasses.of(graph).sets():
         nodes = able(graph, axes)
         if nodes:
-            new = interleave(graph, axes, frozenset(nodes), 2)
+            new = interleave(graph, axes, frozenset(nodes), 2).graph
             assert_equal(graph, new, random_arrays(graph))
     (x,) = (n for n in graph.order if n.name == "x")
     rows = [axes for axes in AxisClasses.of(graph).sets() if axes.get(x) == 0]
@@ -151,18 +177,23 @@ def cost_of(graph: Graph, axes: dict[Node, int], chosen: frozenset[Node], lanes:
     """The price of a choice, node by node and copy by copy, in whole parts of a unit."""
     costs = layout._Costs(WIDE)
     total_cost = 0
+    needs: dict[Node, frozenset[Node]] = {}
 
     def parts(cost: float) -> int:
         return round(cost * layout.PRECISION)
 
     for node in able(graph, axes):
-        new = layout.preview(node, axes, lanes)
-        total_cost += parts(costs.interleaved(new) if node in chosen else costs.plain(node))
+        cost, needs[node] = costs.interleaved(node, axes, lanes)
+        total_cost += parts(cost if node in chosen else costs.plain(node))
     for node in axes:
         home = node in chosen
         last = axes[node] == len(node.shape) - 1
         price = 0 if last else parts(COPY * float(np.prod(node.shape)))
-        wanted = {reader in chosen for reader in graph.users(node)}
+        wanted = {
+            reader in chosen
+            for reader in graph.users(node)
+            if reader not in chosen or node in needs[reader]
+        }
         if node in graph.outputs.values():
             wanted.add(False)
         total_cost += price * ((not home) in wanted)
