@@ -24,7 +24,7 @@ from autodiffc.targets import Target
 SMOOTH = 0.25  # a point of a loop that runs over neighbouring elements
 SCATTERED = 0.8  # a point of one that does not
 UNTILED = 3.0  # a term of a sum with one accumulator
-COPY = 1.0  # an element that changes its layout
+COPY = 1.5  # an element that changes its layout
 ENUMERATED = 1 << 16  # points over which a guard is counted out; above, it is taken as true
 
 

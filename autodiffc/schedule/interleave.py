@@ -105,8 +105,8 @@ def _accesses(node: Node, piece: Comprehension) -> Iterator[tuple[Node, tuple[Ro
 def class_index(node: Node, piece: Comprehension, axes: Mapping[Node, int]) -> int | None:
     """The index that walks through a class of axes, where it can be cut in two; else None.
 
-    It must do nothing else: appear in no guard, no value, no other row; and not be the position
-    that an argmax reports.
+    It must do nothing else: appear in no guard, no value, no other row of these tensors; and not be
+    the position that an argmax reports.
     """
     found: set[int] = set()
     for tensor, rows in _accesses(node, piece):
@@ -137,7 +137,7 @@ def _walks_only(node: Node, piece: Comprehension, k: int, axes: Mapping[Node, in
             if axis == axes.get(tensor):
                 if tensor.shape[axis] != piece.domain.extents[k]:
                     return False
-            elif k in out_indices((row,)):
+            elif k in out_indices((row,)) and (tensor in axes or not isinstance(row, Affine)):
                 return False
     return True
 
@@ -156,17 +156,19 @@ def interleaved_shape(
 
 @dataclass(frozen=True)
 class Interleaved:
-    """A rewritten graph; `versions` has for each old node what it is now, plain or not, or both."""
+    """A rewritten graph; `plain` has what is left of the old nodes, or copied back."""
 
     graph: Graph
-    versions: Mapping[Node, tuple[Node, ...]]
+    plain: Mapping[Node, Node]
 
     def axes(self, old: Mapping[Node, int]) -> dict[Node, int]:
-        """Another class of axes in the new graph: blocks stay where the axis was."""
-        return {new: axis for node, axis in old.items() for new in self.versions.get(node, ())}
+        """Another class of axes in the new graph. What is interleaved once is so for good."""
+        return {self.plain[node]: axis for node, axis in old.items() if node in self.plain}
 
 
-Needs = Mapping[Node, frozenset[Node]]  # by node: operands that it must have interleaved
+# By node: operands that it must have interleaved (True) or plain (False). It can do with either
+# form of the others.
+Needs = Mapping[Node, Mapping[Node, bool]]
 
 
 def interleave(
@@ -178,15 +180,15 @@ def interleave(
 ) -> Interleaved:
     """The graph with the `chosen` nodes over interleaved tensors, and copies in between.
 
-    `axes` is the class: for each of its tensors the axis that is cut. Outputs stay plain. Operands
-    that a node does not need interleaved (by default it needs all) are read as they are.
+    `axes` is the class: for each of its tensors the axis that is cut. Outputs stay plain. Without
+    `needs` a chosen node needs all its operands interleaved.
     """
     change = _Interleaver(axes, lanes)
     for node in graph.order:
         wanted = None if needs is None else needs.get(node)
         change.add(node, node in chosen, wanted)
     new = Graph({name: change.plain(node) for name, node in graph.outputs.items()})
-    return Interleaved(new, {node: change.versions(node) for node in graph.order})
+    return Interleaved(new, change.plain_nodes)
 
 
 class _Interleaver:
@@ -194,39 +196,38 @@ class _Interleaver:
 
     def __init__(self, axes: Mapping[Node, int], lanes: int) -> None:
         self._axes, self._lanes = axes, lanes
-        self._plain: dict[Node, Node] = {}
+        self.plain_nodes: dict[Node, Node] = {}
         self._interleaved: dict[Node, Node] = {}
 
-    def add(self, node: Node, chosen: bool, wanted: frozenset[Node] | None) -> None:
+    def add(self, node: Node, chosen: bool, wanted: Mapping[Node, bool] | None) -> None:
         if not chosen:
             inputs = tuple(self.plain(i) for i in node.inputs)
             same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-            self._plain[node] = node if same else renew(node, inputs=inputs)
+            self.plain_nodes[node] = node if same else renew(node, inputs=inputs)
             return
-        cut = frozenset(
-            i
-            for i in node.inputs
-            if i in self._axes and (wanted is None or i in wanted or i in self._interleaved)
-        )
+        wanted = None if node.op == "reshape" else wanted
+        cut = frozenset(i for i in node.inputs if i in self._axes and self._cuts(i, wanted))
         inputs = tuple(self.interleaved(i) if i in cut else self.plain(i) for i in node.inputs)
         new = changed(node, inputs, self._axes, self._lanes, cut)
-        (self._interleaved if node in self._axes else self._plain)[node] = new
+        (self._interleaved if node in self._axes else self.plain_nodes)[node] = new
 
-    def versions(self, node: Node) -> tuple[Node, ...]:
-        homes = (self._plain, self._interleaved)
-        return tuple(home[node] for home in homes if node in home)
+    def _cuts(self, operand: Node, wanted: Mapping[Node, bool] | None) -> bool:
+        """Whether an operand is read interleaved; one that is not mentioned is read as it is."""
+        if wanted is None:
+            return True
+        return wanted.get(operand, operand not in self.plain_nodes)
 
     def plain(self, node: Node) -> Node:
-        if node not in self._plain:
+        if node not in self.plain_nodes:
             source = self._interleaved[node]
-            self._plain[node] = converted(
+            self.plain_nodes[node] = converted(
                 node, source, self._axes[node], self._lanes, interleave=False
             )
-        return self._plain[node]
+        return self.plain_nodes[node]
 
     def interleaved(self, node: Node) -> Node:
         if node not in self._interleaved:
-            source = self._plain[node]
+            source = self.plain_nodes[node]
             self._interleaved[node] = converted(
                 node, source, self._axes[node], self._lanes, interleave=True
             )

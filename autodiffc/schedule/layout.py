@@ -4,7 +4,7 @@ Every node that walks through a class of axes (the batch, the channels of a laye
 on interleaved tensors. What each choice costs is estimated from the loops that would result; where
 neighbours choose differently a copy stands between them, which costs its elements. The cheapest
 choice for the whole graph is a minimum cut of a network: a node for each operation, its two costs
-as capacities from the source (plain) and to the sink (interleaved), and the copies as edges between.
+as capacities from the source (plain) and to the sink (interleaved), and copies as edges between.
 Classes are interleaved one after the other, the one that gains most first.
 """
 
@@ -23,6 +23,7 @@ from autodiffc.schedule.interleave import AxisClasses, Needs, class_index, inter
 from autodiffc.targets import Target
 
 PRECISION = 16  # parts of a unit that a capacity counts
+INDIFFERENT = 1.02  # costs closer than this are taken for equal
 WORTHWHILE = 0.98  # of the cost of plain layouts: what interleaving must stay below
 
 
@@ -122,16 +123,22 @@ class _Costs:
 
     def interleaved(
         self, node: Node, axes: Mapping[Node, int], lanes: int
-    ) -> tuple[float, frozenset[Node]]:
-        """The cost of a node that is interleaved, and the operands that must be so for it."""
-        needed = frozenset(i for i in node.inputs if i in axes)
-        least = self._with(node, axes, lanes, needed)
-        for operand in dict.fromkeys(node.inputs):
-            if operand in needed and node.op == "compute":
-                cost = self._with(node, axes, lanes, needed - {operand})
-                if cost <= least:
-                    least, needed = cost, needed - {operand}
-        return least, needed
+    ) -> tuple[float, dict[Node, bool]]:
+        """The cost of a node that is interleaved, and the form of operands that this depends on."""
+        cut = frozenset(i for i in node.inputs if i in axes)
+        if node.op == "reshape":
+            return 0.0, dict.fromkeys(cut, True)
+        needs = {}
+        least = self._with(node, axes, lanes, cut)
+        for operand in [i for i in dict.fromkeys(node.inputs) if i in cut]:
+            cost = self._with(node, axes, lanes, cut - {operand})
+            if cost > least * INDIFFERENT:
+                needs[operand] = True
+            elif cost * INDIFFERENT < least:
+                needs[operand] = False
+            if cost < least or operand not in needs:
+                least, cut = min(cost, least), cut - {operand}
+        return least, needs
 
     def _with(
         self, node: Node, axes: Mapping[Node, int], lanes: int, cut: frozenset[Node]
@@ -156,7 +163,7 @@ class _Network:
         self._flow: nx.DiGraph = nx.DiGraph()
         self._able = frozenset(able)
         self._axes = axes
-        self.needs: dict[Node, frozenset[Node]] = {}
+        self.needs: dict[Node, dict[Node, bool]] = {}
         self._flow.add_nodes_from(["plain", "interleaved"])
         for node in able:
             self._edge(node, "interleaved", costs.plain(node))
@@ -176,7 +183,7 @@ class _Network:
         to_lanes, to_plain = (node, "to lanes"), (node, "to plain")
         for reader in readers:
             if reader in self._able:
-                if node in self.needs[reader]:
+                if self.needs[reader].get(node):
                     self._edge(to_lanes, reader, None)
                 self._edge(reader, to_plain, None)
             else:

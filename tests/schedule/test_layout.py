@@ -83,8 +83,7 @@ def test_any_subset_of_nodes_may_be_interleaved() -> None:
     for share_of_nodes in (0.2, 0.5, 0.8, 1.0):
         chosen = frozenset(n for n in nodes if rng.random() <= share_of_nodes)
         needs = {
-            n: frozenset(i for i in n.inputs if n.op == "reshape" or rng.random() < 0.5)
-            for n in chosen
+            n: {i: bool(rng.random() < 0.5) for i in n.inputs if rng.random() < 0.8} for n in chosen
         }
         assert_equal(graph, interleave(graph, axes, chosen, 2, needs).graph, arrays)
         assert_equal(graph, interleave(graph, axes, chosen, 2).graph, arrays)
@@ -98,9 +97,8 @@ def test_one_class_after_another() -> None:
     count = 0
     while remaining:
         axes, *remaining = remaining
-        node, axis = next(iter(axes.items()))
         nodes = able(graph, dict(axes))
-        if not nodes or node.shape[axis] % 2:
+        if not nodes or any(node.shape[axis] % 2 for node, axis in axes.items()):
             continue
         done = interleave(graph, axes, frozenset(nodes), 2)
         remaining = [done.axes(other) for other in remaining]
@@ -177,7 +175,7 @@ def cost_of(graph: Graph, axes: dict[Node, int], chosen: frozenset[Node], lanes:
     """The price of a choice, node by node and copy by copy, in whole parts of a unit."""
     costs = layout._Costs(WIDE)
     total_cost = 0
-    needs: dict[Node, frozenset[Node]] = {}
+    needs: dict[Node, dict[Node, bool]] = {}
 
     def parts(cost: float) -> int:
         return round(cost * layout.PRECISION)
@@ -192,7 +190,7 @@ def cost_of(graph: Graph, axes: dict[Node, int], chosen: frozenset[Node], lanes:
         wanted = {
             reader in chosen
             for reader in graph.users(node)
-            if reader not in chosen or node in needs[reader]
+            if reader not in chosen or needs[reader].get(node)
         }
         if node in graph.outputs.values():
             wanted.add(False)
