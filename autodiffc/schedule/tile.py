@@ -32,6 +32,8 @@ VECTOR_FUNCTIONS = VECTOR_MATH | frozenset(
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 SMALL_WORK = 100_000  # points
 SMALL_TILE = 4  # accumulators
+FOLDED = 4  # uses up to which a loaded vector is no register of its own
+STEP = 1.0  # an iteration of the innermost loop, beside its loads and multiply-adds
 LATENCY = 8  # multiply-adds in flight that keep both units busy
 
 
@@ -161,7 +163,8 @@ def _cost(
     accumulators = float(unroll)
     for _, size in tiles:
         accumulators *= size
-    loads = sum(_loads(a, vector, unroll, tiles) for a in nest.operands) / accumulators
+    loads = sum(_loads(a, vector, unroll, tiles, accumulators) for a in nest.operands)
+    loads /= accumulators
     extent = nest.extents[vector]
     assert isinstance(extent, int)
     blocks = -(-extent // (lanes * unroll)) * unroll
@@ -171,7 +174,7 @@ def _cost(
         assert isinstance(whole, int)
         waste *= -(-whole // size) * size / whole
     latency = max(1.0, LATENCY / accumulators)
-    per_point = waste * (max(latency, 1.15 * loads) + 0.15 * loads)
+    per_point = waste * (max(latency, 1.15 * loads) + 0.15 * loads + STEP / accumulators)
     return per_point + _overhead(nest, form, lanes, accumulators)
 
 
@@ -185,13 +188,26 @@ def _overhead(nest: Nest, form: str, lanes: int, accumulators: float) -> float:
     return (store + 4.0 / accumulators) / max(points, 1.0)
 
 
-def _loads(address: Address, vector: int, unroll: int, tiles: tuple[tuple[int, int], ...]) -> float:
-    """Loads of one operand for a whole tile; a broadcast costs little beside a multiply-add."""
+def _loads(
+    address: Address,
+    vector: int,
+    unroll: int,
+    tiles: tuple[tuple[int, int], ...],
+    accumulators: float,
+) -> float:
+    """Loads of one operand for a whole tile; a broadcast costs little beside a multiply-add.
+
+    A vector of few uses is loaded again for each of them: compilers make it the memory operand of
+    every multiply-add (GCC 12 up to four times).
+    """
     count = 1.0
     for index, size in tiles:
         if address.strides[index] != 0:
             count *= size
-    return count * unroll if address.strides[vector] == 1 else count * 0.6
+    if address.strides[vector] != 1:
+        return count * 0.6
+    count *= unroll
+    return accumulators if accumulators / count <= FOLDED else count
 
 
 def zero_preserving(nest: Nest, vector: int) -> bool:
