@@ -14,6 +14,7 @@ it does in any library that pads with zeros.)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -55,9 +56,7 @@ def halo(graph: Graph, target: Target) -> Graph:
 
 def cost_with_halo(node: Node, target: Target) -> float:
     """The cost of a node whose operands may be given halos."""
-    if not _may_gain(node):
-        return sum(piece_cost(node, p, target) for p in node.pieces)
-    return sum(_best(node, p, target)[0] for p in node.pieces)
+    return sum(cost for cost, _ in _choices(node, target))
 
 
 # --- Which guards go ---
@@ -69,19 +68,39 @@ def _may_gain(node: Node) -> bool:
 
 def _chosen(node: Node, target: Target) -> list[tuple[Removal, ...]]:
     """For each piece the guards to remove."""
-    return [_best(node, p, target)[1] for p in node.pieces]
+    return [some for _, some in _choices(node, target)]
 
 
-def _best(node: Node, piece: Comprehension, target: Target) -> tuple[float, tuple[Removal, ...]]:
+Choice = tuple[float, tuple[Removal, ...]]  # the cost of a piece, and the guards to remove
+
+
+def _choices(node: Node, target: Target) -> tuple[Choice, ...]:
+    types = tuple(i.type for i in node.inputs)
+    return choices_of(node.pieces, node.type, types, target)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def choices_of(
+    pieces: tuple[Comprehension, ...],
+    result: TensorType,
+    operands: tuple[TensorType, ...],
+    target: Target,
+) -> tuple[Choice, ...]:
+    """The best choice for each piece; equal formulas come up in every entry's graph."""
+    inputs = tuple(Node("input", (), t, serial=0) for t in operands)
+    node = Node("compute", inputs, result, pieces=pieces, serial=0)
+    return tuple(_best(node, piece, target) for piece in pieces)
+
+
+def _best(node: Node, piece: Comprehension, target: Target) -> Choice:
     found = list(removals(node, piece))[:MOST_ROWS]
-    options = []
-    for subset in subsets(len(found)):
+    options: list[Choice] = [(piece_cost(node, piece, target), ())]
+    for subset in subsets(len(found))[1:]:
         some = tuple(found[k] for k in subset)
         changed, padded = _preview(node, piece, some)
-        if not is_sound(padded, changed, piece):
-            continue
-        copies = sum(elements(padded.inputs[k].shape) for k in {*_padded_operands(piece, some)})
-        options.append((piece_cost(padded, changed, target) + SMOOTH * copies, some))
+        if is_sound(padded, changed, piece):
+            copies = sum(elements(padded.inputs[k].shape) for k in {*_padded_operands(piece, some)})
+            options.append((piece_cost(padded, changed, target) + SMOOTH * copies, some))
     return min(options, key=lambda option: option[0])
 
 

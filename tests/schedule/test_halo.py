@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,14 @@ from tests.passes.samples import conv, conv_gradients, max_pool, relu, total
 from tests.schedule.test_layout import assert_equal, optimized, random_arrays
 
 WIDE = NAMED_TARGETS["x86-64-v4"]
+
+
+@pytest.fixture(autouse=True)
+def no_choices_of_other_tests() -> Iterator[None]:
+    """Costs are patched here, so what was chosen by others' is forgotten."""
+    module.choices_of.cache_clear()
+    yield
+    module.choices_of.cache_clear()
 
 
 def guards(graph: Graph) -> int:
@@ -80,6 +90,7 @@ def padded_chain(batch: int) -> Graph:
 def test_halos_in_interleaved_layouts(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = optimized(padded_chain(batch))
     laid_out = choose_layouts(graph, WIDE)
+    module.choices_of.cache_clear()
     monkeypatch.setattr(module, "piece_cost", fewest_guards)
     new = halo(laid_out, WIDE)
     assert guards(new) < guards(laid_out)
