@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import autodiffc as ad
+from autodiffc.differentiate.dependence import reached
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.expression import Expression
 from autodiffc.lower import Options, Sizes, optimized, planned, specialized
@@ -90,9 +91,12 @@ def models(draw: st.DrawFn) -> ad.Model:
             updates[state] = draw(st.sampled_from(fitting))
     named = ad.Model("m", {**outputs, "loss": loss}, updates=updates)
     params = {n.name for n in named.params}
-    wrt = draw(st.sampled_from([w for w in WRT if params.union(["x"]).issuperset(w)]))
-    if "x" in wrt and all(n.name != "x" for n in named.inputs):
-        return draw(models())
+    # what the loss does not depend on is refused
+    matters = {str(n.name) for n in reached([loss.node]) if n.op in ("param", "input")}
+    options = [w for w in WRT if matters.issuperset(w)]
+    if not options:
+        return named
+    wrt = draw(st.sampled_from(options))
     optimizers = [ad.SGD(lr=0.1), ad.SGD(lr=0.1, momentum=0.9)] if params.intersection(wrt) else []
     optimizer = draw(st.sampled_from([None, *optimizers]))
     return ad.Model("m", {**outputs, "loss": loss}, "loss", wrt, optimizer, updates)

@@ -6,7 +6,7 @@ own result. `remez` finds the coefficients whose largest error is smallest, by t
 named after him: solve for errors of equal size and alternating sign at n + 1 points, move the
 points to where the error is in fact largest, repeat.
 
-    python tools/minimax.py [name...]
+    python docs/minimax.py [name...]
 
 prints the coefficients, lowest power first, as constants of the float type, with the error in bits.
 """
