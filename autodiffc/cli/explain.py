@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 import typer
@@ -19,8 +20,9 @@ def explain_model(
 ) -> None:
     """The forward / backward table, formula by formula."""
     from autodiffc.dsl.files import load_models
-    from autodiffc.explain import check_format, derive, render
+    from autodiffc.explain import WIDTH, check_format, derive, render
 
     check_format(format)
-    rendered = [render(derive(model), format) for model in load_models(file).values()]
+    width = shutil.get_terminal_size((WIDTH, 0)).columns
+    rendered = [render(derive(model), format, width) for model in load_models(file).values()]
     product("\n".join(rendered).rstrip("\n"))

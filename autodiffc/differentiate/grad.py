@@ -7,10 +7,12 @@ from typing import overload
 
 from autodiffc.differentiate.dependence import check_dependence
 from autodiffc.differentiate.reverse import gradients
+from autodiffc.dsl.naming import unpacked_at
 from autodiffc.errors import ArgumentTypeError
+from autodiffc.graph.dag import ancestors
 from autodiffc.graph.expression import Expression
 from autodiffc.graph.location import here
-from autodiffc.graph.node import note
+from autodiffc.graph.node import note, renew
 
 
 @overload
@@ -22,6 +24,7 @@ def grad(y: Expression, x: Expression | Sequence[Expression]) -> Expression | li
 
     The result is an expression like any other: it may be an output, stand inside a loss, and be
     differentiated again. `x` may be an input, a parameter, or any intermediate value of `y`.
+    Like any value it is called after its variable: `slope = ad.grad(y, x)`.
     Raises DifferentiationError where `y` is not a scalar, or does not depend on `x`.
     """
     many = isinstance(x, list | tuple)
@@ -34,8 +37,14 @@ def grad(y: Expression, x: Expression | Sequence[Expression]) -> Expression | li
                 expected="ad.grad(y, x) or ad.grad(y, [x1, x2])",
                 loc=here(),
             )
-    nodes = [t.node for t in targets]
-    gradient_nodes = gradients(y.node, nodes)
-    check_dependence(y.node, nodes, "the differentiated value", here())
-    found = [Expression(note(n, gradient_of=y.node)) for n in gradient_nodes]
+    wanted = [t.node for t in targets]
+    nodes = gradients(y.node, wanted)
+    check_dependence(y.node, wanted, "the differentiated value", here())
+    known = set(ancestors([y.node, *wanted]))
+    names = unpacked_at(here(), len(nodes)) if many else [None]
+    named = [
+        node if node in known else renew(node, loc=here(), label="grad", name=name)
+        for node, name in zip(nodes, names, strict=True)
+    ]
+    found = [Expression(note(node, gradient_of=y.node)) for node in named]
     return found if many else found[0]

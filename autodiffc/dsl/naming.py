@@ -62,6 +62,27 @@ def node_names(graph: Graph) -> dict[Node, str]:
     return names
 
 
+def is_automatic(node: Node) -> bool:
+    """Whether nobody named a value of a model: it is called after its operation, `h_conv2d_2`."""
+    stem = re.sub(r"_\d+$", "", str(node.name))
+    variable, whole = _variable(node.loc)
+    if whole and stem == variable:
+        return False
+    return stem in (_kind(node), f"{variable}_{_kind(node)}")
+
+
+def in_one_assignment(a: Node, b: Node) -> bool:
+    """Whether the model file assigns both values in one place."""
+    if a.loc is None or b.loc is None or a.loc.file != b.loc.file:
+        return False
+    first = _innermost(a.loc)
+    return first is not None and first == _innermost(b.loc)
+
+
+def _kind(node: Node) -> str:
+    return re.sub(r"\W", "_", node.label or node.op)
+
+
 def _unique(wanted: str, taken: set[str], *, keep: bool) -> str:
     candidate, count = wanted, 1
     while candidate in taken and not keep:
@@ -74,9 +95,10 @@ def _unique(wanted: str, taken: set[str], *, keep: bool) -> str:
 def _wanted_name(graph: Graph, node: Node) -> str:
     if node.name is not None:
         return node.name
-    kind = re.sub(r"\W", "_", node.label or node.op)
+    kind = _kind(node)
     variable, whole = _variable(node.loc)
-    if variable is not None and whole and _leaves_its_line(graph, node):
+    is_step = kind.startswith("d_")  # of a gradient, at the line of the formula that it derives
+    if variable is not None and whole and not is_step and _leaves_its_line(graph, node):
         return variable
     keys = [key for key, output in graph.outputs.items() if output is node and key.isidentifier()]
     if keys:
@@ -125,16 +147,31 @@ def variable_at(loc: SourceLocation | None) -> str | None:
     return _variable(loc)[0]
 
 
+def unpacked_at(loc: SourceLocation | None, count: int) -> list[str | None]:
+    """The variables of `a, b = ...` at a place that is all of its right-hand side."""
+    nothing: list[str | None] = [None] * count
+    if loc is None:
+        return nothing
+    place = _in_bytes(loc)
+    for variables, whole in _unpackings("".join(linecache.getlines(loc.file))):
+        if len(variables) == count and whole.is_all_of(place):
+            return list(variables)
+    return nothing
+
+
 def _variable(loc: SourceLocation | None) -> tuple[str | None, bool]:
     """The variable assigned where the place lies, and whether the place is all of its value."""
-    if loc is None:
+    innermost = None if loc is None else _innermost(loc)
+    if loc is None or innermost is None:
         return None, False
+    return innermost.variable, innermost.is_all_of(_in_bytes(loc))
+
+
+def _innermost(loc: SourceLocation) -> Assignment | None:
+    """The smallest assignment around a place."""
     loc = _in_bytes(loc)
     around = [a for a in assignments(loc.file) if a.holds(loc)]
-    if not around:
-        return None, False
-    innermost = max(around, key=lambda a: (a.start, tuple(-e for e in a.end)))
-    return innermost.variable, innermost.is_all_of(loc)
+    return max(around, key=lambda a: (a.start, tuple(-e for e in a.end)), default=None)
 
 
 def _in_bytes(loc: SourceLocation) -> SourceLocation:
@@ -158,6 +195,28 @@ def _assignments(source: str) -> tuple[Assignment, ...]:
     except (SyntaxError, ValueError):
         return ()
     return tuple(found for statement in ast.walk(tree) for found in _of_statement(statement))
+
+
+@cache
+def _unpackings(source: str) -> tuple[tuple[tuple[str, ...], Assignment], ...]:
+    """Assignments of one value to several plain variables."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+    found = []
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.Assign):
+            place = _assignment("", statement.value)
+            found += [(names, place) for t in statement.targets if (names := _unpacked(t))]
+    return tuple(found)
+
+
+def _unpacked(target: ast.expr) -> tuple[str, ...]:
+    """The variables of `a, b`; none of them where one is no plain variable."""
+    elements = target.elts if isinstance(target, ast.Tuple | ast.List) else []
+    names = tuple(e.id for e in elements if isinstance(e, ast.Name))
+    return names if len(names) == len(elements) else ()
 
 
 def _of_statement(statement: ast.AST) -> Iterator[Assignment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from autodiffc.explain.names import Gradient
+from autodiffc.explain.names import Applied, Gradient
 from autodiffc.graph.affine import Affine
 from autodiffc.graph.extents import Extent, ExtentLike
 from autodiffc.graph.notations import (
@@ -59,6 +59,10 @@ class MathML(Notation):
     assign, accumulate = operator("="), operator("+=")
 
     def name(self, name: str) -> str:
+        if isinstance(name, Applied):
+            axis = "" if name.axis is None else f"<mtext>, axis={name.axis}</mtext>"
+            called = f"<mi>{escape(name.function)}</mi>"
+            return row(called, operator("("), self.name(name.operand), axis, operator(")"))
         stem = name.rstrip("0123456789")
         digits = name[len(stem) :]
         if digits and len(stem) == 1:

@@ -277,7 +277,7 @@ def _signs_first(s: Call) -> Scalar:
         return Call(s.function, (minus_a, minus_b))
     if isinstance(minus_b, Const) and minus_b.value == 1:
         return Call("neg", (a,))  # a*-1 -> -a
-    return Call("neg", (Call(s.function, (a, minus_b)),))
+    return Call("neg", (tidy(Call(s.function, (a, minus_b))),))
 
 
 def _as_power(s: Scalar) -> Scalar:

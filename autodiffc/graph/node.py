@@ -21,7 +21,7 @@ intermediate, and for a gradient the scalar that it is the gradient of.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,25 @@ LEAVES = ("input", "param", "state", "constant")
 OPERATIONS = (*LEAVES, "compute", "reshape", "stop_gradient", "check_index", "call")
 
 _serials = itertools.count()
+
+
+class Origin(str):
+    """The user-level operation that a node came from, with the arguments of the call.
+
+    A name like any other, but each call has an object of its own, so that `a.label is b.label` says
+    whether two nodes came from one call.
+    """
+
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    result: int | None = (
+        None  # the serial number of the value that the call returned, if it was one
+    )
+
+    def __new__(cls, name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Origin:
+        origin = super().__new__(cls, name)
+        origin.arguments, origin.keywords = tuple(arguments), dict(keywords)
+        return origin
 
 
 @dataclass(frozen=True, eq=False)

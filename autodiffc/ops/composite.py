@@ -26,7 +26,7 @@ from autodiffc.graph.location import here
 from autodiffc.graph.node import Node
 from autodiffc.graph.types import is_float, is_integer
 from autodiffc.ops import loss_references as references
-from autodiffc.ops import reduce
+from autodiffc.ops import reduce, taught
 from autodiffc.ops.apply import apply, as_real, choice, floating
 from autodiffc.ops.elementwise import exp, log, log1p, maximum, square, where
 from autodiffc.ops.index import picked, take
@@ -56,7 +56,7 @@ def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.asarray(e / np.sum(e, axis, keepdims=True))
 
 
-@operation(reference=_softmax, samples=_LOGITS)
+@operation(reference=_softmax, samples=_LOGITS, taught=taught.softmax)
 def softmax(x: Any, axis: int = -1) -> Expression:
     """exp(x) over its sum along an axis."""
     node = as_real(as_node(x))
@@ -65,7 +65,11 @@ def softmax(x: Any, axis: int = -1) -> Expression:
     return e / reduce.sum(e, along, keepdims=True)
 
 
-@operation(reference=lambda x, axis=-1: np.log(_softmax(x, axis)), samples=_LOGITS)
+@operation(
+    reference=lambda x, axis=-1: np.log(_softmax(x, axis)),
+    samples=_LOGITS,
+    taught=taught.log_softmax,
+)
 def log_softmax(x: Any, axis: int = -1) -> Expression:
     """log(softmax(x)), accurate where softmax underflows."""
     node = as_real(as_node(x))
@@ -78,6 +82,22 @@ def log_softmax(x: Any, axis: int = -1) -> Expression:
 
 _IGNORED = -100  # PyTorch's default of `ignore_index`
 _REDUCTIONS = ("none", "mean", "sum")
+
+
+def _taught_cross_entropy(
+    logits: Any, target: Any, reduction: str = "none", label_smoothing: float = 0.0
+) -> Expression:
+    """-ln(softmax(logits)[label]), or -Σ target·ln(softmax(logits))."""
+    x, t = floating(as_node(logits), "cross_entropy"), as_node(target)
+    along = _class_axis("cross_entropy", x, t)
+    if is_integer(t.dtype):
+        loss = taught.label_loss(x, t, along)
+    else:
+        loss = -reduce.sum(Expression(t) * taught.log_softmax(x, along), along)
+    if label_smoothing:
+        uniform = -reduce.mean(taught.log_softmax(x, along), along)
+        loss = (1.0 - label_smoothing) * loss + label_smoothing * uniform
+    return _reduced(loss, reduction)
 
 
 @operation(
@@ -111,6 +131,7 @@ _REDUCTIONS = ("none", "mean", "sum")
             weight=tensor(3, low=0.5),
         ),
     ],
+    taught=_taught_cross_entropy,
 )
 def cross_entropy(
     logits: Any,

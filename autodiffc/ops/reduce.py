@@ -24,6 +24,7 @@ from autodiffc.graph.location import here
 from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import Arg, Cast, Const, Scalar, Size, call, cast_to, select
 from autodiffc.graph.types import is_float
+from autodiffc.ops import taught
 from autodiffc.ops.apply import as_real, at_least, dtype_name
 from autodiffc.ops.elementwise import exp, isfinite, log, square, where
 from autodiffc.ops.registry import integers, operation, sample, tensor
@@ -273,11 +274,17 @@ def relative(x: Node, axes: Sequence[int]) -> Expression:
     return Expression(x) - greatest(x, axes)
 
 
+def _taught_logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Expression:
+    node = as_real(as_node(x))
+    return taught.logsumexp(node, normalized_axes(axis, len(node.shape)), keepdims)
+
+
 @operation(
     reference=lambda x, axis=None, keepdims=False: np.log(
         np.sum(np.exp(x), axis=axis, keepdims=keepdims)
     ),
     samples=[*_SHAPES, sample(tensor(2, 0), axis=1), sample(tensor(0, 2), axis=1)],
+    taught=_taught_logsumexp,
 )
 def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Expression:
     """log(sum(exp(x))) over some axes, without overflow; of no elements -inf."""

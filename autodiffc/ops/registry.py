@@ -20,6 +20,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from autodiffc.graph.construct import labelled
+from autodiffc.graph.expression import Expression
+from autodiffc.graph.node import Origin
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +72,7 @@ class Operation:
     reference: Callable[..., Any]
     samples: tuple[Sample, ...]
     differentiable: bool
+    taught: Callable[..., Any] | None = None
 
     @property
     def doc(self) -> str:
@@ -92,10 +95,13 @@ def operation(
     samples: Sequence[Sample],
     name: str | None = None,
     differentiable: bool = True,
+    taught: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declares a public operation; `name` where it differs from the function's.
 
     `differentiable=False` says that the result is discrete: its gradient is zero by definition.
+    `taught` makes the same value as a lecture writes it, for `explain`, from the same arguments:
+    without the guards that floating point needs (see `ops/taught.py`).
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
@@ -103,12 +109,18 @@ def operation(
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            with labelled(title):
-                return function(*args, **kwargs)
+            origin = Origin(title, args, kwargs)
+            with labelled(origin):
+                returned = function(*args, **kwargs)
+            if isinstance(returned, Expression):
+                origin.result = returned.node.serial
+            return returned
 
         if title in OPERATIONS:
             raise ValueError(f"operation {title} is declared twice")
-        OPERATIONS[title] = Operation(title, call, reference, tuple(samples), differentiable)
+        OPERATIONS[title] = Operation(
+            title, call, reference, tuple(samples), differentiable, taught
+        )
         return call
 
     return declare

@@ -401,3 +401,16 @@ def _indirect_inputs(piece: Comprehension) -> set[int]:
     for access in (*piece.operands, *piece.finish_operands):
         rows += access.rows
     return {r.operand for r in rows if isinstance(r, Indirect)}
+
+
+def inlined(reader: Node, x: Node) -> Node | None:
+    """The reader computing its elementwise operand `x` itself; None where it cannot."""
+    if not _is_elementwise(x) or any(_is_indirect(p, reader, x) for p in reader.pieces):
+        return None
+    new = substitute(reader, x)
+    return None if new is reader else new
+
+
+def absorbed(node: Node, k: int) -> Node | None:
+    """Input k with elementwise `node` as the end of its formula; None where it cannot be."""
+    return _absorb(node, k) if _is_elementwise(node) and _can_absorb(node, k) else None
