@@ -101,6 +101,9 @@ def _placed(result: Node, original: Node, known: set[Node]) -> Node:
             new[node] = node
             continue
         inputs = tuple(new[i] for i in node.inputs)
+        if node.op == "check_index":
+            new[node] = inputs[0]
+            continue
         name = original.name if node is result else node.name or f"{original.name}_{node.label}"
         new[node] = renew(node, inputs=inputs, name=name, loc=original.loc, serial=original.serial)
     return new[result]

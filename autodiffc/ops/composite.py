@@ -12,6 +12,7 @@ is, nothing is computed for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,19 +86,30 @@ _REDUCTIONS = ("none", "mean", "sum")
 
 
 def _taught_cross_entropy(
-    logits: Any, target: Any, reduction: str = "none", label_smoothing: float = 0.0
+    logits: Any,
+    target: Any,
+    reduction: str = "none",
+    label_smoothing: float = 0.0,
+    weight: Any = None,
+    ignore_index: int = _IGNORED,
 ) -> Expression:
     """-ln(softmax(logits)[label]), or -Σ target·ln(softmax(logits))."""
-    x, t = floating(as_node(logits), "cross_entropy"), as_node(target)
-    along = _class_axis("cross_entropy", x, t)
-    if is_integer(t.dtype):
-        loss = taught.label_loss(x, t, along)
-    else:
-        loss = -reduce.sum(Expression(t) * taught.log_softmax(x, along), along)
-    if label_smoothing:
-        uniform = -reduce.mean(taught.log_softmax(x, along), along)
-        loss = (1.0 - label_smoothing) * loss + label_smoothing * uniform
-    return _reduced(loss, reduction)
+    arguments = (logits, target, reduction, label_smoothing, weight, ignore_index)
+    return _cross_entropy(*arguments, taught.log_softmax, _taught_label_loss)
+
+
+def _taught_label_loss(
+    x: Node, labels: _Labels, axis: int, smoothing: float, weights: Node | None
+) -> Expression:
+    loss = taught.label_loss(x, labels.node, axis)
+    if labels.weight is not None:
+        loss = labels.weight * loss
+    if not smoothing:
+        return loss
+    logp = taught.log_softmax(x, axis)
+    if weights is not None:
+        logp = _along(weights, x, axis) * logp
+    return (1.0 - smoothing) * loss - smoothing * reduce.mean(logp, axis)
 
 
 @operation(
@@ -145,13 +157,27 @@ def cross_entropy(
 
     `weight` has a number for each class; a mean divides by the weights of the labels, as PyTorch.
     """
+    arguments = (logits, target, reduction, label_smoothing, weight, ignore_index)
+    return _cross_entropy(*arguments, log_softmax, _label_loss)
+
+
+def _cross_entropy(
+    logits: Any,
+    target: Any,
+    reduction: str,
+    label_smoothing: float,
+    weight: Any,
+    ignore_index: int,
+    log_softmax: Callable[[Node, int], Expression],
+    label_loss: Callable[[Node, _Labels, int, float, Node | None], Expression],
+) -> Expression:
     x, t = floating(as_node(logits, "logits"), "cross_entropy"), as_node(target, "target")
     along = _class_axis("cross_entropy", x, t)
     smoothing = _share_of_one(label_smoothing, "label_smoothing")
     weights = _class_weights("cross_entropy", weight, x, along)
     if is_integer(t.dtype):
         labels = _Labels.of(t, ignore_index, weights)
-        loss = _label_loss(x, labels, along, smoothing, weights)
+        loss = label_loss(x, labels, along, smoothing, weights)
         return labels.reduced(loss, reduction)
     _refuse_ignoring(ignore_index)
     logp = log_softmax(x, along)
