@@ -7,12 +7,11 @@ from typing import overload
 
 from autodiffc.differentiate.dependence import check_dependence
 from autodiffc.differentiate.reverse import gradients
-from autodiffc.dsl.naming import unpacked_at
 from autodiffc.errors import ArgumentTypeError
 from autodiffc.graph.dag import ancestors
 from autodiffc.graph.expression import Expression
 from autodiffc.graph.location import here
-from autodiffc.graph.node import note, renew
+from autodiffc.graph.node import Origin, note, renew
 
 
 @overload
@@ -41,10 +40,14 @@ def grad(y: Expression, x: Expression | Sequence[Expression]) -> Expression | li
     nodes = gradients(y.node, wanted)
     check_dependence(y.node, wanted, "the differentiated value", here())
     known = set(ancestors([y.node, *wanted]))
-    names = unpacked_at(here(), len(nodes)) if many else [None]
     named = [
-        node if node in known else renew(node, loc=here(), label="grad", name=name)
-        for node, name in zip(nodes, names, strict=True)
+        node if node in known else renew(node, loc=here(), label=_label(k, len(nodes), many))
+        for k, node in enumerate(nodes)
     ]
     found = [Expression(note(node, gradient_of=y.node)) for node in named]
     return found if many else found[0]
+
+
+def _label(position: int, count: int, many: bool) -> str:
+    """The operation, with the result's position where they may be unpacked: `a, b = grad(…)`."""
+    return Origin("grad", (position, count), {}) if many else "grad"

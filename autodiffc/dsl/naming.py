@@ -20,7 +20,7 @@ from autodiffc.errors import SourceLocation
 from autodiffc.graph.construct import labelled, view
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.expression import Expression, as_node
-from autodiffc.graph.node import LEAVES, Node, note, renew
+from autodiffc.graph.node import LEAVES, Node, Origin, note, renew
 
 
 def name(expression: Expression, text: str) -> Expression:
@@ -100,6 +100,11 @@ def _wanted_name(graph: Graph, node: Node) -> str:
     is_step = kind.startswith("d_")  # of a gradient, at the line of the formula that it derives
     if variable is not None and whole and not is_step and _leaves_its_line(graph, node):
         return variable
+    if isinstance(node.label, Origin) and node.label == "grad":
+        position, count = node.label.arguments
+        unpacked: str | None = unpacked_at(node.loc, count)[position]
+        if unpacked is not None:
+            return unpacked
     keys = [key for key, output in graph.outputs.items() if output is node and key.isidentifier()]
     if keys:
         return keys[0]
