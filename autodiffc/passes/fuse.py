@@ -408,7 +408,7 @@ def inlined(reader: Node, x: Node) -> Node | None:
     if not _is_elementwise(x) or any(_is_indirect(p, reader, x) for p in reader.pieces):
         return None
     new = substitute(reader, x)
-    return None if new is reader else new
+    return None if new is reader else tidy(new)
 
 
 def absorbed(node: Node, k: int) -> Node | None:
