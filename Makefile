@@ -22,7 +22,7 @@ help: ## show this list
 
 demo: $(VENV)/.stamp-demo ## compile LeNet-5 to C and train it on MNIST digits
 	$(BIN)/autodiffc compile examples/lenet5.py
-	$(BIN)/autodiffc train examples/lenet5.py --data mnist5k --epochs 10 --set batch=32 --threads 1
+	$(BIN)/autodiffc train examples/lenet5.py --data mnist5k --epochs 10 --set batch=32
 
 test: $(VENV)/.stamp-test ## run all tests (TEST_ARGS="-k name" for some of them)
 	$(BIN)/python -m pytest $(TEST_ARGS)

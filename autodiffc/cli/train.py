@@ -94,6 +94,7 @@ def train_model(
         seed=seed,
         progress=progress_for_terminal(),
         holdout=holdout if holdout < 1 else int(holdout),
+        try_threads=threads is None,
     )
     table(("", ""), _results(history))
     if save is not None:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autodiffc.errors import CallTypeError, StateError
+from autodiffc.errors import ArgumentError, CallTypeError, StateError
 from autodiffc.runtime.arguments import Argument
 from autodiffc.runtime.named import NamedArrays
 from autodiffc.runtime.program import OK, Program, no_forward
@@ -61,6 +61,25 @@ class Context:
         self._forward: Forward | None = None
         # a forward in training mode writes the model's own states: running statistics, counters
         self._forward_writes = any(not s.optimizer for s in signature.states.values())
+
+    @property
+    def threads(self) -> int:
+        """How many threads a call may use, within the build's `threads`; 0: OpenMP's choice.
+
+        In a process that was forked from one that used OpenMP it is 1 and stays so.
+        """
+        return int(self._training.struct.threads)
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 31:
+            raise ArgumentError(
+                "the number of threads must be a non-negative integer",
+                found=repr(count),
+                expected="e.g. 2; 0 for OpenMP's choice",
+            )
+        for workspace in (self._training, self._prediction):
+            workspace.use_threads(count)
 
     # --- What there is ---
 

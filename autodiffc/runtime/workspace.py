@@ -36,6 +36,10 @@ class Workspace:
         self._enough_for: set[tuple[int, ...]] = set()
         _workspaces.add(self)
 
+    def use_threads(self, count: int) -> None:
+        """How many the calls may use; after a fork there is one, whatever is asked for."""
+        self.struct.threads = 1 if _forked else count
+
     def reserve(self, inputs: ReadStruct) -> None:
         """Makes sure that there is room for a call with these inputs."""
         sizes = tuple(inputs.dims.values())

@@ -20,6 +20,7 @@ from autodiffc.training.history import EpochRecord, History
 from autodiffc.training.inputs import Feed, feed
 from autodiffc.training.protocol import Progress, Silent, Trainable, TrainingPlan
 from autodiffc.training.schedule import Schedule
+from autodiffc.training.threads import ThreadTrial
 
 
 def fit(
@@ -34,6 +35,7 @@ def fit(
     holdout: float | int = 0.2,
     output: str | None = None,
     initialize: bool = True,
+    try_threads: bool = False,
 ) -> History:
     """Trains `compiled` on `dataset` and says how each epoch went.
 
@@ -44,6 +46,8 @@ def fit(
     `set(lr=…)`; without one the model's own rate stays. `holdout` is the share (float) or number
     (integer) of samples kept for accuracy, stratified by class; 0 trains on everything. `output`
     names the output with the class scores. `initialize=False` goes on from the present weights.
+    `try_threads=True` lets the first steps find out whether one thread or all of them are faster
+    on this machine, now; results do not depend on it.
     """
     _check_epochs(epochs)
     training, held_out = dataset.split(holdout, seed) if holdout else (dataset, None)
@@ -56,7 +60,9 @@ def fit(
     if held_out is not None:
         evaluation = Evaluation(feed(compiled, held_out), size, output)
         evaluation.check(compiled)
-    run = _Run(compiled, samples, plan, schedule, seed, progress or Silent(), evaluation)
+    run = _Run(
+        compiled, samples, plan, schedule, seed, progress or Silent(), evaluation, try_threads
+    )
     return run.all_epochs()
 
 
@@ -72,6 +78,7 @@ class _Run:
         seed: int,
         progress: Progress,
         evaluation: Evaluation | None,
+        try_threads: bool,
     ) -> None:
         self.model = model
         self.samples = samples
@@ -80,6 +87,7 @@ class _Run:
         self.seed = seed
         self.progress = progress
         self.evaluation = evaluation
+        self.trial = ThreadTrial(model if try_threads else None)
 
     def all_epochs(self) -> History:
         records = []
@@ -98,7 +106,8 @@ class _Run:
             self.model.set(lr=rate)
         total, trained, started = 0.0, 0, time.perf_counter()
         for indices in self.batches(epoch):
-            loss = float(self.model.step(**self.samples.batch(indices)))
+            arrays = self.samples.batch(indices)
+            loss = self.trial.run(lambda arrays=arrays: float(self.model.step(**arrays)))  # type: ignore[misc]
             self.progress.step(loss)
             total += loss * len(indices)
             trained += len(indices)

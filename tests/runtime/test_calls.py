@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autodiffc.errors import StateError
+from autodiffc.errors import ArgumentError, StateError
 from autodiffc.runtime import Compiled
 
 X = np.array([[0.5, -1, 2], [1, 0, -0.25], [0, 3, 1], [-2, 0.5, 0.5]], np.float32)
@@ -336,10 +336,26 @@ def test_after_a_fork_calls_run_on_one_thread(logistic: Compiled) -> None:
     if child == 0:
         contexts = (logistic, logistic.context())
         threads = {c._prediction.struct.threads for c in contexts}
+        logistic.threads = 2
+        threads |= {logistic.threads}
         same = all((c.predict(x=X).logits == wanted).all() for c in contexts)
         os._exit(0 if threads == {1} and same else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert logistic._prediction.struct.threads == 0
+
+
+def test_a_context_may_be_given_fewer_threads(logistic: Compiled) -> None:
+    logistic.init()
+    wanted = logistic.predict(x=X).logits
+    assert logistic.threads == 0
+    for count in (1, 2, 0):
+        logistic.threads = count
+        assert logistic.threads == count
+        assert logistic.context().threads == 0
+        assert (logistic.predict(x=X).logits == wanted).all()
+    for wrong in (-1, 1.5, True, "2"):
+        with pytest.raises(ArgumentError, match="number of threads"):
+            logistic.threads = wrong  # type: ignore[assignment]
 
 
 # --- bound calls ---
