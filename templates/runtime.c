@@ -46,6 +46,29 @@
 #define AUTODIFFC_MAY_BE_UNUSED
 #endif
 
+/* Says that a vector of so many bytes may have changed, so that it stays in its register. */
+#if defined(__GNUC__) && defined(__AVX512F__)
+#define AUTODIFFC_KEEP_64(v) __asm__("" : "+v"(v))
+#else
+#define AUTODIFFC_KEEP_64(v) (void)0
+#endif
+#if defined(__GNUC__) && defined(__AVX512VL__)
+#define AUTODIFFC_KEEP_32(v) __asm__("" : "+v"(v))
+#define AUTODIFFC_KEEP_16(v) __asm__("" : "+v"(v))
+#elif defined(__GNUC__) && defined(__AVX__)
+#define AUTODIFFC_KEEP_32(v) __asm__("" : "+x"(v))
+#define AUTODIFFC_KEEP_16(v) __asm__("" : "+x"(v))
+#elif defined(__GNUC__) && defined(__SSE2__)
+#define AUTODIFFC_KEEP_32(v) (void)0
+#define AUTODIFFC_KEEP_16(v) __asm__("" : "+x"(v))
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define AUTODIFFC_KEEP_32(v) (void)0
+#define AUTODIFFC_KEEP_16(v) __asm__("" : "+w"(v))
+#else
+#define AUTODIFFC_KEEP_32(v) (void)0
+#define AUTODIFFC_KEEP_16(v) (void)0
+#endif
+
 /* { v[first index], v[second index], … }; `ints` is the vector type of the indices */
 #if defined(__clang__)
 #define AUTODIFFC_SHUFFLE(v, ints, ...) __builtin_shufflevector(v, v, __VA_ARGS__)

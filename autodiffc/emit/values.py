@@ -161,10 +161,13 @@ class ValueWriter:
         if lanes == 1:
             return Text(f"{load.buffer}[{int_text(load.index)}]", dtype)
         if load.stride == 0:
-            return self.splat(Text(f"{load.buffer}[{int_text(load.index)}]", dtype), lanes)
+            element = Text(f"{load.buffer}[{int_text(load.index)}]", dtype)
+            if load.kept:
+                return Text(f"splat_kept_{self.kind(dtype, lanes)}({element.text})", dtype, lanes)
+            return self.splat(element, lanes)
         kind = self.kind(dtype, lanes)
         where = pointer_text(load.buffer, load.index)
-        text = f"load_{kind}({where})"
+        text = f"{'load_kept' if load.kept else 'load'}_{kind}({where})"
         if load.count is not None:
             text = f"load_part_{kind}({where}, {int_text(load.count)})"
         if dtype != "bool":

@@ -124,6 +124,8 @@ def _settings(dtype: str, lanes: int) -> dict[str, Any]:
         "zero": "0.0" if double else "0.0f",
         "one": "1.0" if double else "1.0f",
         "step": "4503599627370496.0" if double else "8388608.0f",  # from here on all are integers
+        # in bytes, of the registers that hold it
+        "kept": item * lanes if dtype in ("float32", "float64") and item * lanes >= 16 else None,
         "halves": _halves(lanes) if dtype in ("float32", "float64") else [],
     }
 

@@ -105,13 +105,17 @@ class Name(Scalar):
 
 @dataclass(frozen=True)
 class Load(Scalar):
-    """`buffer[index]`; of several lanes: contiguous (stride 1) or repeated (stride 0)."""
+    """`buffer[index]`; of several lanes: contiguous (stride 1) or repeated (stride 0).
+
+    One that is `kept` is used several times: it is to be loaded into a register, once.
+    """
 
     buffer: str
     index: Linear
     lanes: int = 1
     stride: int = 1
     count: Linear | None = None
+    kept: bool = False
 
 
 @dataclass(frozen=True)

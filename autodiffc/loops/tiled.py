@@ -13,8 +13,9 @@ The choice of vector index and tile is `schedule/tile.py`'s.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autodiffc.graph.scalars import Const, Scalar, call, replace_args
 from autodiffc.loops.addresses import Scope, loop_bounds
@@ -39,6 +40,8 @@ from autodiffc.loops.ir import (
 from autodiffc.loops.plain import finish_store, finish_value, guarded, memory_order
 from autodiffc.schedule.nest import Address, Nest
 from autodiffc.schedule.tile import Tiling, vectorizable, zero_preserving
+
+SPARE = 2  # registers that neither sums nor loads of a tile should take
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class TiledSum:
         self.buffer, self.buffers = buffer, buffers
         self.taken = {*taken, *nest.names}
         self.across = tiling.form == "across"
-        ranges = [[(k, o) for o in range(size)] for k, size in tiling.tiles]
+        # the longer side first: of the shorter one all operands are in registers at a time
+        tiles = sorted(tiling.tiles, key=lambda tile: -tile[1])
+        ranges = [[(k, o) for o in range(size)] for k, size in tiles]
         self.elements = [
             Element(
                 offsets, u, self._fresh("_".join(map(str, ["sum", *(o for _, o in offsets), u])))
@@ -172,29 +177,47 @@ class TiledSum:
         return stmts
 
     def _add(self, scope: Scope, skip: int = 0) -> list[Stmt]:
-        """Loads what the tile needs once, then adds every element's term."""
+        """Adds every element's term; what terms share is loaded once.
+
+        All loads come first where there are registers for them, which is the faster way; else each
+        comes before the first term that reads it.
+        """
         mask_loads = skip > 0 and zero_preserving(self.nest, self.tiling.vector)
+        uses = self._uses(scope)
         loads: dict[Load, str] = {}
-        lets: list[Stmt] = []
-        sums: list[Stmt] = []
+        stmts: list[Stmt] = []
         for element in self.elements:
             inner = self._at(scope, element)
             names: list[Scalar] = []
             for address in self.nest.operands:
                 load = self._vector_load(inner, address)
+                stmts += inner.take_pending()
                 if load not in loads:
                     loads[load] = self._fresh(f"{load.buffer}_{len(loads)}")
-                    value: Scalar = load
-                    if mask_loads and load.lanes > 1:
-                        value = MaskFirst(load, load.lanes, skip)
-                    lets.append(Let(loads[load], self.dtype, value, load.lanes))
+                    stmts.append(self._load_once(loads[load], load, uses[load], mask_loads * skip))
                 names.append(Name(loads[load]))
             term = replace_args(self.nest.body, lambda k, n=names: n[k])  # type: ignore[misc]
             if skip and not mask_loads:
                 term = MaskFirst(term, self.tiling.lanes, skip)
-            sums.append(Set(element.name, call("add", Name(element.name), term)))
-            lets = [*inner.take_pending(), *lets]
-        return [*lets, *sums]
+            stmts.append(Set(element.name, call("add", Name(element.name), term)))
+        if len(self.elements) + len(loads) + SPARE <= self.tiling.registers:
+            stmts.sort(key=lambda s: isinstance(s, Set))
+        return stmts
+
+    def _load_once(self, name: str, load: Load, uses: int, skip: int) -> Let:
+        """A constant with an element or a vector; what has several uses stays in a register."""
+        if skip and load.lanes > 1:
+            return Let(name, self.dtype, MaskFirst(load, load.lanes, skip), load.lanes)
+        if uses == 1:
+            return Let(name, self.dtype, load, load.lanes)
+        lanes = self.tiling.lanes
+        kept = replace(load, lanes=lanes, stride=int(load.lanes > 1), kept=True)
+        return Let(name, self.dtype, kept, lanes)
+
+    def _uses(self, scope: Scope) -> Counter[Load]:
+        """How many terms of the tile read each element."""
+        scopes = [self._at(scope, element) for element in self.elements]
+        return Counter(self._vector_load(s, a) for s in scopes for a in self.nest.operands)
 
     def _at(self, scope: Scope, element: Element) -> Scope:
         """The scope of one element: tiled indices and the vector index moved by its offsets."""

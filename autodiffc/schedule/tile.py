@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.scalars import Arg, Call, Const, Scalar
@@ -32,14 +32,16 @@ VECTOR_FUNCTIONS = VECTOR_MATH | frozenset(
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 SMALL_WORK = 100_000  # points
 SMALL_TILE = 4  # accumulators
-FOLDED = 4  # uses up to which a loaded vector is no register of its own
 STEP = 1.0  # an iteration of the innermost loop, beside its loads and multiply-adds
 LATENCY = 8  # multiply-adds in flight that keep both units busy
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """The choice for one nest: `tiles` are (kept index, size), the vector index not among them."""
+    """The choice for one nest: `tiles` are (kept index, size), the vector index not among them.
+
+    `registers` is how many vectors the target holds.
+    """
 
     form: str
     vector: int
@@ -47,6 +49,7 @@ class Tiling:
     unroll: int
     tiles: tuple[tuple[int, int], ...]
     cost: float
+    registers: int
 
     def size(self, index: int) -> int:
         return dict(self.tiles).get(index, 1)
@@ -66,7 +69,8 @@ def choose_tiling(nest: Nest, dtypes: list[str], target: Target) -> Tiling | Non
         if (lanes := _lanes(nest, vector, target.lanes(item))) >= 4 // (item // 4)
         for tiling in _tilings(nest, vector, lanes, registers)
     ]
-    return min(found, key=lambda t: t.cost, default=None)
+    best = min(found, key=lambda t: t.cost, default=None)
+    return best and replace(best, registers=target.registers)
 
 
 def _is_small(nest: Nest) -> bool:
@@ -120,7 +124,7 @@ def _tilings(nest: Nest, vector: int, lanes: int, registers: int) -> Iterator[Ti
     for unroll in unrolls:
         for tiles in _tiles(nest, vector, (registers - 2) // unroll):
             cost = _cost(nest, form, vector, lanes, unroll, tiles)
-            yield Tiling(form, vector, lanes, unroll, tiles, cost)
+            yield Tiling(form, vector, lanes, unroll, tiles, cost, registers)
 
 
 def _tiles(nest: Nest, vector: int, limit: int) -> Iterator[tuple[tuple[int, int], ...]]:
@@ -163,8 +167,13 @@ def _cost(
     accumulators = float(unroll)
     for _, size in tiles:
         accumulators *= size
-    loads = sum(_loads(a, vector, unroll, tiles, accumulators) for a in nest.operands)
-    loads /= accumulators
+    vectors = broadcasts = 0.0
+    for address in nest.operands:
+        count = _loads(address, vector, unroll, tiles) / accumulators
+        if address.strides[vector] == 1:
+            vectors += count
+        else:
+            broadcasts += count
     extent = nest.extents[vector]
     assert isinstance(extent, int)
     blocks = -(-extent // (lanes * unroll)) * unroll
@@ -174,7 +183,9 @@ def _cost(
         assert isinstance(whole, int)
         waste *= -(-whole // size) * size / whole
     latency = max(1.0, LATENCY / accumulators)
-    per_point = waste * (max(latency, 1.15 * loads) + 0.15 * loads + STEP / accumulators)
+    loads = 1.15 * vectors + 0.7 * broadcasts
+    beside = 0.4 * vectors + 0.1 * broadcasts + STEP / accumulators
+    per_point = waste * (max(latency, loads) + beside)
     return per_point + _overhead(nest, form, lanes, accumulators)
 
 
@@ -188,26 +199,13 @@ def _overhead(nest: Nest, form: str, lanes: int, accumulators: float) -> float:
     return (store + 4.0 / accumulators) / max(points, 1.0)
 
 
-def _loads(
-    address: Address,
-    vector: int,
-    unroll: int,
-    tiles: tuple[tuple[int, int], ...],
-    accumulators: float,
-) -> float:
-    """Loads of one operand for a whole tile; a broadcast costs little beside a multiply-add.
-
-    A vector of few uses is loaded again for each of them: compilers make it the memory operand of
-    every multiply-add (GCC 12 up to four times).
-    """
+def _loads(address: Address, vector: int, unroll: int, tiles: tuple[tuple[int, int], ...]) -> float:
+    """How many elements (vectors) of one operand a tile reads."""
     count = 1.0
     for index, size in tiles:
         if address.strides[index] != 0:
             count *= size
-    if address.strides[vector] != 1:
-        return count * 0.6
-    count *= unroll
-    return accumulators if accumulators / count <= FOLDED else count
+    return count * unroll if address.strides[vector] == 1 else count
 
 
 def zero_preserving(nest: Nest, vector: int) -> bool:

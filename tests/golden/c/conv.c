@@ -32,7 +32,7 @@ static void kernel_h_relu(const float *restrict w, const float *restrict x_halo,
                 for (int64_t c = 0; c < 2; ++c) {
                     for (int64_t p = 0; p < 3; ++p) {
                         for (int64_t q = 0; q < 3; ++q) {
-                            const float w_0 = w[18 * o + 9 * c + 3 * p + q];
+                            const f32x8 w_0 = splat_kept_f32x8(w[18 * o + 9 * c + 3 * p + q]);
                             const f32x8 x_halo_1 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q);
                             const f32x8 x_halo_2 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 10);
                             const f32x8 x_halo_3 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 20);
@@ -164,26 +164,30 @@ static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_r
     const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t p = 0; p < 3; ++p) {
-        for (int64_t c = 0; c < 2; ++c) {
+        for (int64_t o_block = 0; o_block < 3; o_block += 2) {
+            const int64_t o = smaller(o_block, 1);
             for (int64_t q = 0; q < 3; ++q) {
-                f32x8 sum_0_0 = {0};
-                f32x8 sum_1_0 = {0};
-                f32x8 sum_2_0 = {0};
+                f32x8 sum_0_0_0 = {0};
+                f32x8 sum_0_1_0 = {0};
+                f32x8 sum_1_0_0 = {0};
+                f32x8 sum_1_1_0 = {0};
                 for (int64_t n = 0; n < 2; ++n) {
                     const int64_t i_end = smaller(8, -p + 9);
                     for (int64_t i = larger(0, -p + 1); i < i_end; ++i) {
-                        const f32x8 x_halo_0 = load_f32x8(x_halo + 100 * c + 10 * p + q + 200 * n + 10 * i);
-                        const f32x8 d_h_relu_d_h_conv2d_1 = load_f32x8(d_h_relu_d_h_conv2d + 240 * n + 10 * i + 1);
-                        const f32x8 d_h_relu_d_h_conv2d_2 = load_f32x8(d_h_relu_d_h_conv2d + 240 * n + 10 * i + 81);
-                        const f32x8 d_h_relu_d_h_conv2d_3 = load_f32x8(d_h_relu_d_h_conv2d + 240 * n + 10 * i + 161);
-                        sum_0_0 += d_h_relu_d_h_conv2d_1 * x_halo_0;
-                        sum_1_0 += d_h_relu_d_h_conv2d_2 * x_halo_0;
-                        sum_2_0 += d_h_relu_d_h_conv2d_3 * x_halo_0;
+                        const f32x8 x_halo_0 = load_kept_f32x8(x_halo + 10 * p + q + 200 * n + 10 * i);
+                        const f32x8 d_h_relu_d_h_conv2d_1 = load_kept_f32x8(d_h_relu_d_h_conv2d + 80 * o + 240 * n + 10 * i + 1);
+                        const f32x8 x_halo_2 = load_kept_f32x8(x_halo + 10 * p + q + 200 * n + 10 * i + 100);
+                        const f32x8 d_h_relu_d_h_conv2d_3 = load_kept_f32x8(d_h_relu_d_h_conv2d + 80 * o + 240 * n + 10 * i + 81);
+                        sum_0_0_0 += d_h_relu_d_h_conv2d_1 * x_halo_0;
+                        sum_0_1_0 += d_h_relu_d_h_conv2d_1 * x_halo_2;
+                        sum_1_0_0 += d_h_relu_d_h_conv2d_3 * x_halo_0;
+                        sum_1_1_0 += d_h_relu_d_h_conv2d_3 * x_halo_2;
                     }
                 }
-                d_w[9 * c + 3 * p + q] = lane_sum_f32x8(sum_0_0);
-                d_w[9 * c + 3 * p + q + 18] = lane_sum_f32x8(sum_1_0);
-                d_w[9 * c + 3 * p + q + 36] = lane_sum_f32x8(sum_2_0);
+                d_w[18 * o + 3 * p + q] = lane_sum_f32x8(sum_0_0_0);
+                d_w[18 * o + 3 * p + q + 9] = lane_sum_f32x8(sum_0_1_0);
+                d_w[18 * o + 3 * p + q + 18] = lane_sum_f32x8(sum_1_0_0);
+                d_w[18 * o + 3 * p + q + 27] = lane_sum_f32x8(sum_1_1_0);
             }
         }
     }
@@ -205,10 +209,10 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d
         for (int64_t p = larger(0, h - 6); p < p_end; ++p) {
             for (int64_t q = 0; q < 3; ++q) {
                 for (int64_t o = 0; o < 3; ++o) {
-                    const float w_0 = w[3 * p + q + 18 * o];
-                    const f32x8 d_h_relu_d_h_conv2d_1 = load_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 12);
-                    const float w_2 = w[3 * p + q + 18 * o + 9];
-                    const f32x8 d_h_relu_d_h_conv2d_3 = load_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 252);
+                    const f32x8 w_0 = splat_kept_f32x8(w[3 * p + q + 18 * o]);
+                    const f32x8 d_h_relu_d_h_conv2d_1 = load_kept_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 12);
+                    const f32x8 w_2 = splat_kept_f32x8(w[3 * p + q + 18 * o + 9]);
+                    const f32x8 d_h_relu_d_h_conv2d_3 = load_kept_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 252);
                     sum_0_0_0 += d_h_relu_d_h_conv2d_1 * w_0;
                     sum_0_1_0 += d_h_relu_d_h_conv2d_1 * w_2;
                     sum_1_0_0 += d_h_relu_d_h_conv2d_3 * w_0;

@@ -256,36 +256,36 @@ static void kernel_d_softmax_5(const float *restrict softmax_5, const float *res
         const float softmax_5_0 = softmax_5[0];
         const f32x8 cotangent_y_1 = load_f32x8(cotangent_y);
         const f32x8 y_2 = load_f32x8(y);
+        sum_0_0 += -((y_2 / softmax_5_0) * cotangent_y_1);
         const float softmax_5_3 = softmax_5[1];
         const f32x8 cotangent_y_4 = load_f32x8(cotangent_y + 10);
         const f32x8 y_5 = load_f32x8(y + 10);
+        sum_1_0 += -((y_5 / softmax_5_3) * cotangent_y_4);
         const float softmax_5_6 = softmax_5[2];
         const f32x8 cotangent_y_7 = load_f32x8(cotangent_y + 20);
         const f32x8 y_8 = load_f32x8(y + 20);
+        sum_2_0 += -((y_8 / softmax_5_6) * cotangent_y_7);
         const float softmax_5_9 = softmax_5[3];
         const f32x8 cotangent_y_10 = load_f32x8(cotangent_y + 30);
         const f32x8 y_11 = load_f32x8(y + 30);
-        sum_0_0 += -((y_2 / softmax_5_0) * cotangent_y_1);
-        sum_1_0 += -((y_5 / softmax_5_3) * cotangent_y_4);
-        sum_2_0 += -((y_8 / softmax_5_6) * cotangent_y_7);
         sum_3_0 += -((y_11 / softmax_5_9) * cotangent_y_10);
     }
     {
         const float softmax_5_0 = softmax_5[0];
         const f32x8 cotangent_y_1 = load_f32x8(cotangent_y + 2);
         const f32x8 y_2 = load_f32x8(y + 2);
+        sum_0_0 += (f32x8)((i32x8)(-((y_2 / softmax_5_0) * cotangent_y_1)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
         const float softmax_5_3 = softmax_5[1];
         const f32x8 cotangent_y_4 = load_f32x8(cotangent_y + 12);
         const f32x8 y_5 = load_f32x8(y + 12);
+        sum_1_0 += (f32x8)((i32x8)(-((y_5 / softmax_5_3) * cotangent_y_4)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
         const float softmax_5_6 = softmax_5[2];
         const f32x8 cotangent_y_7 = load_f32x8(cotangent_y + 22);
         const f32x8 y_8 = load_f32x8(y + 22);
+        sum_2_0 += (f32x8)((i32x8)(-((y_8 / softmax_5_6) * cotangent_y_7)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
         const float softmax_5_9 = softmax_5[3];
         const f32x8 cotangent_y_10 = load_f32x8(cotangent_y + 32);
         const f32x8 y_11 = load_f32x8(y + 32);
-        sum_0_0 += (f32x8)((i32x8)(-((y_2 / softmax_5_0) * cotangent_y_1)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_1_0 += (f32x8)((i32x8)(-((y_5 / softmax_5_3) * cotangent_y_4)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_2_0 += (f32x8)((i32x8)(-((y_8 / softmax_5_6) * cotangent_y_7)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
         sum_3_0 += (f32x8)((i32x8)(-((y_11 / softmax_5_9) * cotangent_y_10)) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
     }
     d_softmax_5[0] = lane_sum_f32x8(sum_0_0);
