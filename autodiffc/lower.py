@@ -229,7 +229,7 @@ def _left_out(options: Options, known: Sequence[str]) -> set[str]:
                 expected=f"one of {', '.join(dict.fromkeys(known))}",
                 help=f"did you mean {close[0]!r}?" if close else None,
             )
-    return {*options.without, *(("layout", "split") if options.plain else ())}
+    return {*options.without, *(("layout", "halo", "split") if options.plain else ())}
 
 
 def planned(program: Program, sizes: Sizes) -> dict[str, Plan]:

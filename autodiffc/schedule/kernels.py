@@ -79,37 +79,43 @@ def group_nodes(order: Sequence[Node], phase: Callable[[Node], int]) -> list[Gro
 
 
 class _Clusters:
-    """Nodes put into clusters one by one; ancestor sets are bit masks over the order."""
+    """Nodes put into clusters one by one; ancestors of a cluster are bits, a bit a cluster."""
 
     def __init__(self, phase: Callable[[Node], int]) -> None:
         self._phase = phase
         self._members: list[list[Node]] = []
         self._home: dict[Node, int] = {}
-        self._above: dict[Node, int] = {}  # ancestors and the node itself, as bits
-        self._bit: dict[Node, int] = {}
-        self._mask: list[int] = []  # the members of a cluster, as bits
+        self._ancestors: list[int] = []
         self._readers: dict[Node, list[int]] = {}  # clusters that read a node
 
     def add(self, node: Node) -> None:
-        self._bit[node] = 1 << len(self._bit)
-        self._above[node] = self._bit[node]
-        for operand in node.inputs:
-            self._above[node] |= self._above[operand]
         if node.op != "compute" and node.op != "check_index":
             return
         for home in self._candidates(node):
             if self._fits(node, home):
                 return self._join(node, home)
         self._members.append([])
-        self._mask.append(0)
+        self._ancestors.append(0)
         self._join(node, len(self._members) - 1)
 
     def _join(self, node: Node, home: int) -> None:
+        above = 0
+        for source in self._sources(node):
+            if source != home:
+                above |= self._ancestors[source] | 1 << source
+        if above & ~self._ancestors[home]:
+            self._ancestors[home] |= above
+            for k, ancestors in enumerate(self._ancestors):
+                if ancestors >> home & 1:
+                    self._ancestors[k] |= above
         self._members[home].append(node)
-        self._mask[home] |= self._bit[node]
         self._home[node] = home
         for operand in node.inputs:
             self._readers.setdefault(storage(operand), []).append(home)
+
+    def _sources(self, node: Node) -> set[int]:
+        """The clusters that a node's operands come from."""
+        return {self._home[source] for source in _computed_behind(node, self._home)}
 
     def _candidates(self, node: Node) -> Iterable[int]:
         """Clusters of operands, then of siblings; the latest first."""
@@ -128,9 +134,10 @@ class _Clusters:
         return len(self._members[home]) == 1 and are_twins(first, node)
 
     def _leads_back(self, node: Node, home: int) -> bool:
-        """Whether an operand outside the cluster depends on a member of it."""
-        outside = [i for i in node.inputs if self._home.get(i) != home]
-        return any(self._above[i] & self._mask[home] for i in outside)
+        """Whether another cluster that the node depends on depends on this one."""
+        return any(
+            self._ancestors[source] >> home & 1 for source in self._sources(node) if source != home
+        )
 
     def _reads_in_place(self, node: Node, home: int) -> bool:
         same = identity(len(node.shape))

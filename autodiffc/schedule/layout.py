@@ -44,21 +44,17 @@ class Choice:
 def choose_layouts(graph: Graph, target: Target) -> Graph:
     """The graph with those classes of axes interleaved that are worth it, the best ones first."""
     costs = _Costs(target)
-    classes = []
-    for axes in AxisClasses.of(graph).sets():
-        choice = _choose(graph, axes, target, costs)
-        if choice is not None:
-            classes.append((choice.cost, axes))
-    classes.sort(key=lambda item: item[0])
-    remaining: list[Mapping[Node, int]] = [axes for _, axes in classes]
+    found = [_choose(graph, axes, target, costs) for axes in AxisClasses.of(graph).sets()]
+    choices = sorted((c for c in found if c is not None), key=lambda c: c.cost)
+    remaining = [choice.axes for choice in choices]
+    choice = choices[0] if choices else None
     while remaining:
-        choice = _choose(graph, remaining[0], target, costs)
         remaining = remaining[1:]
-        if choice is None:
-            continue
-        done = interleave(graph, choice.axes, choice.nodes, choice.lanes, choice.needs)
-        graph = done.graph
-        remaining = [done.axes(axes) for axes in remaining]
+        if choice is not None:
+            done = interleave(graph, choice.axes, choice.nodes, choice.lanes, choice.needs)
+            graph = done.graph
+            remaining = [done.axes(axes) for axes in remaining]
+        choice = _choose(graph, remaining[0], target, costs) if remaining else None
     return graph
 
 
@@ -71,8 +67,12 @@ def _choose(graph: Graph, axes: Mapping[Node, int], target: Target, costs: _Cost
     lanes = _lanes(contractions[0], axes, target)
     if lanes is None:
         return None
-    network = _Network(graph, axes, able, costs, lanes)
     plain = sum(costs.plain(n) for n in able)
+    known = {n: costs.interleaved(n, axes, lanes) for n in contractions}
+    gain = sum(max(0.0, costs.plain(n) - cost) for n, (cost, _) in known.items())
+    if gain <= (1 - WORTHWHILE) * plain:
+        return None
+    network = _Network(graph, axes, able, costs, lanes, known)
     cost, nodes = network.cut()
     if not nodes or cost >= WORTHWHILE * plain:
         return None
@@ -102,6 +102,9 @@ def _is_able(node: Node, axes: Mapping[Node, int]) -> bool:
 
 # --- Costs ---
 
+# of a node, and the operands that must be interleaved (True) or plain (False) for it to hold
+InterleavedCost = tuple[float, dict[Node, bool]]
+
 
 class _Costs:
     """Estimated time of nodes; what was estimated once is remembered."""
@@ -121,9 +124,7 @@ class _Costs:
             self._plain[node] = cost_with_halo(node, self._target)
         return self._plain[node]
 
-    def interleaved(
-        self, node: Node, axes: Mapping[Node, int], lanes: int
-    ) -> tuple[float, dict[Node, bool]]:
+    def interleaved(self, node: Node, axes: Mapping[Node, int], lanes: int) -> InterleavedCost:
         """The cost of a node that is interleaved, and the form of operands that this depends on."""
         cut = frozenset(i for i in node.inputs if i in axes)
         if node.op == "reshape":
@@ -159,6 +160,7 @@ class _Network:
         able: Sequence[Node],
         costs: _Costs,
         lanes: int,
+        known: Mapping[Node, InterleavedCost],
     ) -> None:
         self._flow: nx.DiGraph = nx.DiGraph()
         self._able = frozenset(able)
@@ -167,7 +169,7 @@ class _Network:
         self._flow.add_nodes_from(["plain", "interleaved"])
         for node in able:
             self._edge(node, "interleaved", costs.plain(node))
-            cost, self.needs[node] = costs.interleaved(node, axes, lanes)
+            cost, self.needs[node] = known.get(node) or costs.interleaved(node, axes, lanes)
             self._edge("plain", node, cost)
         for node in graph.order:
             if node in axes:

@@ -12,7 +12,7 @@ states updated in place, everyone else has read the old value before. Otherwise 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autodiffc.graph.affine import identity
@@ -86,7 +86,9 @@ class Planner:
         self.wanted = _wanted(graph)
         forward = [n for k, n in self.keys.items() if split_key(k)[0] in (OUTPUT, NEXT, PARAM)]
         self.forward = _with_positions(set(ancestors(forward)), graph)
-        self.groups = _checks_first(group_nodes(graph.order, self.variant))
+        checks = [n for n in graph.order if n.op == "check_index"]
+        self.early = set(ancestors(checks))
+        self.groups = _checks_first(group_nodes(graph.order, self.variant), self.early)
         self.group_of = {n: g for g in self.groups for n in g.nodes}
         self.readers = self._readers()
 
@@ -95,11 +97,15 @@ class Planner:
         return 0 if node in self.forward else 1
 
     def variant(self, node: Node) -> int:
-        """Nodes that share a kernel run together: in forward, or in the same kinds of backward."""
+        """Nodes that share a kernel run together: in forward, or in the same kinds of backward.
+
+        What an index check needs shares a kernel with nothing else: it comes before everything.
+        """
+        early = 8 * (node in self.early)
         if node in self.forward:
-            return 0
+            return early
         roles = {split_key(k)[0] for k in self.wanted[node]}
-        return 1 + (GRADIENT in roles) + 2 * (GENERAL in roles)
+        return early + 1 + (GRADIENT in roles) + 2 * (GENERAL in roles)
 
     def _readers(self) -> dict[Node, list[Group]]:
         found: dict[Node, list[Group]] = {}
@@ -340,11 +346,9 @@ def _wanted(graph: Graph) -> dict[Node, frozenset[str]]:
     return {n: frozenset(k) for n, k in found.items()}
 
 
-def _checks_first(groups: Sequence[Group]) -> list[Group]:
+def _checks_first(groups: Sequence[Group], early: Collection[Node]) -> list[Group]:
     """Index checks, and what they need, before everything else: they come before any write."""
-    checks = [n for g in groups if g.kind == "check" for n in g.nodes]
-    early = set(ancestors(checks))
-    return sorted(groups, key=lambda g: not any(n in early for n in g.nodes))
+    return sorted(groups, key=lambda g: g.nodes[0] not in early)
 
 
 def _leaf_slot(leaf: Node) -> Slot:

@@ -205,7 +205,7 @@ def test_the_cut_is_the_cheapest_of_all_choices(batch: int) -> None:
     nodes = able(graph, axes)
     assert 5 <= len(nodes) <= 14
     costs = layout._Costs(WIDE)
-    cost, chosen = layout._Network(graph, axes, nodes, costs, 8).cut()
+    cost, chosen = layout._Network(graph, axes, nodes, costs, 8, {}).cut()
     assert cost == cost_of(graph, axes, chosen, 8)
     subsets = itertools.chain.from_iterable(
         itertools.combinations(nodes, k) for k in range(len(nodes) + 1)
