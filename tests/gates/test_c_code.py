@@ -14,7 +14,7 @@ import autodiffc as ad
 from autodiffc.build import build_library, find_toolchain
 from autodiffc.emit.module import Emitted
 from autodiffc.lower import lower
-from autodiffc.schedule.kernels import MATH_FUNCTIONS
+from autodiffc.schedule.words import MATH_FUNCTIONS
 from autodiffc.targets import get_target
 from tests.gates.models import lenet5, mlp, quiz, run, write
 

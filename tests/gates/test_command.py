@@ -13,8 +13,10 @@ from autodiffc.build import find_toolchain
 from tests.gates.models import LENET5, ROOT, run
 
 EXAMPLES = sorted(p.stem for p in (ROOT / "examples").glob("*.py"))
-SECONDS = 3.0  # of processor time
-ATTEMPTS = 5  # the best counts: a machine that others use, too, takes longer for the same work
+# Of processor time. A processor whose other half is busy takes half as long again; on a machine
+# that does nothing else it is below 3 s, as `benchmarks/compile_time.py` measures.
+SECONDS = 4.5
+ATTEMPTS = 5  # the best counts
 
 
 def compile_command(file: Path, folder: Path, *words: str, **environment: str) -> None:
