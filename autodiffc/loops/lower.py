@@ -25,6 +25,7 @@ from autodiffc.graph.scalars import (
     replace_args,
     walk,
 )
+from autodiffc.loops.eager import with_eager_loads
 from autodiffc.loops.ir import (
     Block,
     FailUnless,
@@ -126,6 +127,7 @@ def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) 
         stmts = _extremum(group.nodes, results, builder)
     else:
         stmts = _formula(group.nodes[0], builder, target)
+    stmts = with_eager_loads(stmts, {builder.names[n]: n.dtype for n in given})
     restrict = group.kind != "cluster"  # a cluster may update its operands in place
     return Kernel(
         name=identifier(group.nodes[-1]),

@@ -34,9 +34,9 @@ ENTRY_WORDS = _words(
     inputs_check workspace_check workspace_header team_limit memcpy memset"""
 )
 
-# what kernels make up: elements of index tensors, ends and blocks of loops, vector types and
-# functions of a type; with something behind it, none of these is one any more
-_GENERATED = re.compile(r"row\d+|.*_(end|block)|(.*_)?[fiu](8|16|32|64)(x\d+)?")
+# what kernels make up: elements of index tensors and of operands, ends and blocks of loops, vector
+# types and functions of a type; with something behind it, none of these is one any more
+_GENERATED = re.compile(r"(row|operand)\d+|.*_(end|block)|(.*_)?[fiu](8|16|32|64)(x\d+)?")
 # macros: of every module, and of one whose name, in capitals, comes first
 _MACRO = re.compile(
     r"AUTODIFFC_\w+|[A-Z0-9_]+_(API|ABI_VERSION|ALIGNMENT|ARENA_BYTES_\w+|(PARAM|STATE)_\w+)"

@@ -149,7 +149,9 @@ static void kernel_d_h_relu_d_h_conv2d(const float *restrict d_h,
             AUTODIFFC_SIMD
             for (int64_t j = 0; j < 4; ++j) {
                 for (int64_t q = 0; q < 2; ++q) {
-                    d_h_relu_d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (h_relu[16 * nci + 8 * p + 2 * j + q] <= 0.0f) ? 0.0f : ((argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? d_h[4 * nci + j] : 0.0f);
+                    const int32_t operand0 = argmax_pool2d[4 * nci + j];
+                    const float operand1 = d_h[4 * nci + j];
+                    d_h_relu_d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (h_relu[16 * nci + 8 * p + 2 * j + q] <= 0.0f) ? 0.0f : ((operand0 == (((int32_t)(p) * 2) + (int32_t)(q))) ? operand1 : 0.0f);
                 }
             }
         }

@@ -63,7 +63,8 @@ static void kernel_loss_cross_entropy_8(const float *restrict loss_cross_entropy
         float acc = 0.0f;
         AUTODIFFC_SIMD_SUM(acc)
         for (int64_t j = 0; j < 10; ++j) {
-            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_3[10 * i + j] : 0.0f;
+            const float operand0 = loss_cross_entropy_3[10 * i + j];
+            acc += ((int32_t)(j) == labels[i]) ? operand0 : 0.0f;
         }
         loss_cross_entropy_8[i] = acc;
     }
@@ -213,7 +214,8 @@ static void kernel_loss_cross_entropy_9_2(const float *restrict loss_cross_entro
         float acc = 0.0f;
         AUTODIFFC_SIMD_SUM(acc)
         for (int64_t j = 0; j < 10; ++j) {
-            acc += ((int32_t)(j) == labels[i]) ? loss_cross_entropy_3[10 * i + j] : 0.0f;
+            const float operand0 = loss_cross_entropy_3[10 * i + j];
+            acc += ((int32_t)(j) == labels[i]) ? operand0 : 0.0f;
         }
         loss_cross_entropy_9[i] = logf(loss_cross_entropy_5[i]) - acc;
     }
@@ -328,11 +330,13 @@ static void kernel_add_2(const float *loss_cross_entropy_4, const float *softmax
     for (int64_t i = 0; i < 4; ++i) {
         {
             const f32x8 loss_cross_entropy_4_0 = load_f32x8(loss_cross_entropy_4 + 10 * i);
-            store_f32x8(add + 10 * i, (((load_f32x8(cotangent_y + 10 * i) * (1.0f / softmax_5[i])) + d_softmax_5[i]) * loss_cross_entropy_4_0) + (select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_8[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * loss_cross_entropy_4_0)));
+            const float operand0 = d_loss_cross_entropy_8[i];
+            store_f32x8(add + 10 * i, (((load_f32x8(cotangent_y + 10 * i) * (1.0f / softmax_5[i])) + d_softmax_5[i]) * loss_cross_entropy_4_0) + (select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(operand0), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * loss_cross_entropy_4_0)));
         }
         {
             const f32x8 loss_cross_entropy_4_0 = load_part_f32x8(loss_cross_entropy_4 + 10 * i + 8, 2);
-            store_part_f32x8(add + 10 * i + 8, (((load_part_f32x8(cotangent_y + 10 * i + 8, 2) * (1.0f / softmax_5[i])) + d_softmax_5[i]) * loss_cross_entropy_4_0) + (select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(d_loss_cross_entropy_8[i]), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * loss_cross_entropy_4_0)), 2);
+            const float operand1 = d_loss_cross_entropy_8[i];
+            store_part_f32x8(add + 10 * i + 8, (((load_part_f32x8(cotangent_y + 10 * i + 8, 2) * (1.0f / softmax_5[i])) + d_softmax_5[i]) * loss_cross_entropy_4_0) + (select_f32x8(((int32_t)(8) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(operand1), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * loss_cross_entropy_4_0)), 2);
         }
     }
 }
