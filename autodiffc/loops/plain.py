@@ -36,7 +36,7 @@ from autodiffc.loops.ir import (
     integer,
     variable,
 )
-from autodiffc.schedule.nest import Address, Nest
+from autodiffc.schedule.nest import Address, Nest, memory_order
 
 WINDOW = 16  # points that the C compiler unrolls within a vectorized loop
 SHORT = 4  # trips of a loop that the C compiler unrolls within a vectorized one
@@ -76,16 +76,6 @@ def guarded(nest: Nest, body: list[Stmt]) -> list[Stmt]:
     """Puts guards that no loop can take before the loops."""
     conditions = free_guards(nest)
     return [If(conditions, tuple(body))] if conditions else body
-
-
-def memory_order(nest: Nest) -> list[int]:
-    """The kept indices, the one with the largest stride of the result first."""
-
-    def stride(k: int) -> int:
-        value = nest.out.strides[k]
-        return value if isinstance(value, int) else 1 << 60
-
-    return sorted(nest.kept, key=lambda k: -abs(stride(k)))
 
 
 def body_value(body: Scalar, operands: Sequence[Address], scope: Scope) -> Scalar:

@@ -37,9 +37,11 @@ from autodiffc.loops.ir import (
     integer,
     variable,
 )
-from autodiffc.loops.plain import finish_store, finish_value, guarded, memory_order
+from autodiffc.loops.plain import finish_store, finish_value, guarded
 from autodiffc.schedule.nest import Address, Nest
-from autodiffc.schedule.tile import Tiling, vectorizable, zero_preserving
+from autodiffc.schedule.order import exact
+from autodiffc.schedule.tile import vectorizable, zero_preserving
+from autodiffc.schedule.tiling import Tiling
 
 SPARE = 2  # registers that neither sums nor loads of a tile should take
 
@@ -89,41 +91,18 @@ class TiledSum:
 
     def statements(self) -> list[Stmt]:
         """The whole nest."""
-        return self._blocks(self._block_order(), Scope(self.buffers), outermost=True)
+        return self._blocks(self.tiling.order, Scope(self.buffers), outermost=True)
 
     # --- Loops over blocks of kept indices ---
 
-    def _block_order(self) -> list[int]:
-        """Kept indices in memory order, the vector's block last, one that may be parallel first."""
-        vector = self.tiling.vector
-        order = [k for k in memory_order(self.nest) if k != vector]
-        safe = [k for k in order if self._exact(k)]
-        if safe:
-            long = [k for k in safe if self._trips(k) >= 8]
-            first = long[0] if long else max(safe, key=self._trips)
-            order.remove(first)
-            order.insert(0, first)
-        return [*order, vector] if self.across else order
-
-    def _width(self, k: int) -> int:
-        if k == self.tiling.vector:
-            return self.tiling.lanes * self.tiling.unroll
-        return self.tiling.size(k)
-
     def _exact(self, k: int) -> bool:
-        """Whether blocks of the index never overlap, so that they may run in parallel."""
-        extent, width = self.nest.extents[k], self._width(k)
-        return width == 1 or (isinstance(extent, int) and extent % width == 0)
-
-    def _trips(self, k: int) -> int:
-        extent = self.nest.extents[k]
-        return extent // self._width(k) if isinstance(extent, int) else 1 << 30
+        return exact(self.nest, self.tiling, k)
 
     def _blocks(self, order: Sequence[int], scope: Scope, *, outermost: bool = False) -> list[Stmt]:
         if not order:
             return self._tile(scope)
         k, rest = order[0], order[1:]
-        name, extent, width = self.nest.names[k], self.nest.extents[k], self._width(k)
+        name, extent, width = self.nest.names[k], self.nest.extents[k], self.tiling.width(k)
         below = scope.child()
         if width == extent:
             below.values[k] = integer(0)

@@ -33,8 +33,8 @@ from autodiffc.loops.ir import (
     integer,
     variable,
 )
-from autodiffc.loops.plain import is_contiguous, memory_order, nest_loops
-from autodiffc.schedule.nest import Address, Nest
+from autodiffc.loops.plain import is_contiguous, nest_loops
+from autodiffc.schedule.nest import Address, Nest, memory_order
 from autodiffc.schedule.vectors import has_math, lanes_for
 from autodiffc.targets import Target
 

@@ -113,6 +113,16 @@ def _address(
     return Address(operand, tuple(strides), offset, tuple(indirect))
 
 
+def memory_order(nest: Nest) -> list[int]:
+    """The kept indices, the one with the largest stride of the result first."""
+
+    def stride(k: int) -> int:
+        value = nest.out.strides[k]
+        return value if isinstance(value, int) else 1 << 60
+
+    return sorted(nest.kept, key=lambda k: -abs(stride(k)))
+
+
 # --- Collapsing ---
 
 

@@ -15,14 +15,17 @@ The cost is a model of loads per multiply-add, latency and waste; see `docs/arch
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.scalars import Arg, Call, Const, Scalar
 from autodiffc.ops.functions import expansion
 from autodiffc.schedule.nest import Address, Nest
+from autodiffc.schedule.order import Memory, plain_order
+from autodiffc.schedule.tiling import Tiling
 from autodiffc.schedule.vectors import VECTOR_MATH, has_math
 from autodiffc.targets import Target
 
@@ -33,33 +36,21 @@ SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 SMALL_WORK = 100_000  # points
 SMALL_TILE = 4  # accumulators
 STEP = 1.0  # an iteration of the innermost loop, beside its loads and multiply-adds
+MOST_ALIKE = 8  # tiles of the same indices that are looked at closely
 LATENCY = 8  # multiply-adds in flight that keep both units busy
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """The choice for one nest: `tiles` are (kept index, size), the vector index not among them.
-
-    `registers` is how many vectors the target holds.
-    """
-
-    form: str
-    vector: int
-    lanes: int
-    unroll: int
-    tiles: tuple[tuple[int, int], ...]
-    cost: float
-    registers: int
-
-    def size(self, index: int) -> int:
-        return dict(self.tiles).get(index, 1)
 
 
 def choose_tiling(nest: Nest, dtypes: list[str], target: Target) -> Tiling | None:
     """The cheapest tiling of a `sum` nest, or None where it is better left to plain loops."""
     if nest.combine != "sum" or not vectorizable(nest.body, dtypes):
         return None
-    item = 8 if dtypes[0] == "float64" else 4
+    return _chosen(replace(nest, names=()), dtypes[0], target)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _chosen(nest: Nest, dtype: str, target: Target) -> Tiling | None:
+    """The choice; the same nests come up in every entry's graph and in previews of layouts."""
+    item = 8 if dtype == "float64" else 4
     registers = target.registers - target.registers // 8
     if _is_small(nest) or has_math(nest.body):  # long bodies need no others beside them
         registers = min(registers, SMALL_TILE + 2)
@@ -69,8 +60,32 @@ def choose_tiling(nest: Nest, dtypes: list[str], target: Target) -> Tiling | Non
         if (lanes := _lanes(nest, vector, target.lanes(item))) >= 4 // (item // 4)
         for tiling in _tilings(nest, vector, lanes, registers)
     ]
-    best = min(found, key=lambda t: t.cost, default=None)
+    best = _cheapest(nest, found, item, target)
     return best and replace(best, registers=target.registers)
+
+
+def _cheapest(nest: Nest, found: Sequence[Tiling], item: int, target: Target) -> Tiling | None:
+    """The best with its order of loops; waiting for memory only adds to the cost.
+
+    The best of those that tile the same indices are compared first, then the others like the one
+    that wins, and last the orders of loops around it. Small sums stay in the first cache.
+    """
+    if _is_small(nest):
+        best = min(found, key=lambda t: t.cost, default=None)
+        return best and replace(best, order=plain_order(nest, best))
+    ways: dict[object, list[Tiling]] = {}
+    for tiling in sorted(found, key=lambda t: t.cost):
+        ways.setdefault(_way(tiling), []).append(tiling)
+    memory = Memory(nest, item, target)
+    first = memory.best([some[0] for some in ways.values()])
+    if first is None:
+        return None
+    best = memory.best(ways[_way(first)][:MOST_ALIKE])
+    return memory.in_best_order(best or first)
+
+
+def _way(tiling: Tiling) -> object:
+    return tiling.vector, frozenset(k for k, _ in tiling.tiles)
 
 
 def _is_small(nest: Nest) -> bool:

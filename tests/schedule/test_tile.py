@@ -11,7 +11,8 @@ from autodiffc.graph.dag import Graph
 from autodiffc.graph.expression import Expression
 from autodiffc.passes import specialize
 from autodiffc.schedule.nest import build_nest
-from autodiffc.schedule.tile import Tiling, choose_tiling
+from autodiffc.schedule.tile import choose_tiling
+from autodiffc.schedule.tiling import Tiling
 from autodiffc.targets import NAMED_TARGETS, Target
 
 
