@@ -43,6 +43,7 @@ from autodiffc.graph.extents import dims_of
 from autodiffc.lower import lower
 from autodiffc.runtime.check import check_gradients
 from autodiffc.runtime.compiled import Compiled
+from autodiffc.runtime.direct import has_small_calls
 from autodiffc.runtime.initial import describe_initializer
 from autodiffc.runtime.output import choose_files, load_output, write_output
 from autodiffc.targets import get_target
@@ -190,8 +191,10 @@ def build(model: Model, options: BuildOptions, *, only_c: bool = False) -> Build
         target=get_target(options.target),
         openmp=options.openmp,
     )
-    name = _module_name(emitted)
-    module = build_module(name, library, emitted.cdef) if toolchain.python_headers else None
+    name, direct = _module_name(emitted), has_small_calls(manifest)
+    module = None
+    if toolchain.python_headers:
+        module = build_module(name, library, emitted.cdef, direct=direct)
     manifest |= {
         "compiler": toolchain.describe(),
         "commands": [list(command) for command in library.commands],
@@ -206,7 +209,8 @@ def load_built(built: Build) -> Compiled:
         raise ArgumentError(
             "there is nothing to load", found="C alone", expected="a compiled library"
         )
-    ffi, lib = load_module(_module_name(built.emitted), built.library, built.emitted.cdef)
+    name, direct = _module_name(built.emitted), has_small_calls(built.manifest)
+    ffi, lib = load_module(name, built.library, built.emitted.cdef, direct=direct)
     return Compiled(ffi, lib, built.manifest)
 
 

@@ -9,6 +9,9 @@ Two modes with one result, a pair `(ffi, lib)`:
 Both release the GIL while C runs. The module *contains* the model's code rather than depending on
 `libNAME.so`, because the dynamic linker knows libraries by name: of two models called alike (two
 batch sizes of one model, say) the second module would silently get the first one's code.
+
+In API mode the module of a model can also define a Python type whose calls go straight to C
+(`templates/direct_call.c.j2`, `runtime/direct.py`): `autodiffc_direct_type` gives its address.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import importlib.util
+import re
 import sys
 import sysconfig
 import warnings
@@ -26,12 +30,15 @@ from typing import Any, Literal
 from autodiffc.build.cache import Cache, Metadata, cache_key, open_cache
 from autodiffc.build.compile import BuiltLibrary
 from autodiffc.build.toolchain import python_headers, run_compiler
+from autodiffc.emit.resources import templates
 from autodiffc.errors import BuildError, CompilerFailed
 
 Mode = Literal["auto", "api", "abi"]
 
-# The wrapper only converts arguments: a higher level costs compile time and gains nothing.
-WRAPPER_FLAGS = ("-O1", "-fPIC", "-w")
+# The wrapper only converts arguments: a higher level costs compile time and gains nothing. Its type
+# needs more of Python's C interface than what is the same in all versions.
+WRAPPER_FLAGS = ("-O1", "-fPIC", "-w", "-D_CFFI_NO_LIMITED_API")
+DIRECT_TYPE = "static void *autodiffc_direct_type(void);"
 
 
 @dataclass(frozen=True)
@@ -45,16 +52,23 @@ class BuiltModule:
 
 
 def load_module(
-    name: str, built: BuiltLibrary, cdef: str, *, mode: Mode = "auto", cache: Cache | None = None
+    name: str,
+    built: BuiltLibrary,
+    cdef: str,
+    *,
+    mode: Mode = "auto",
+    direct: bool = False,
+    cache: Cache | None = None,
 ) -> tuple[Any, Any]:
     """cffi's `(ffi, lib)` for `built`, whose functions and types `cdef` declares.
 
-    `auto` takes API mode where Python.h is there and ABI mode elsewhere.
+    `auto` takes API mode where Python.h is there and ABI mode elsewhere. In API mode, `direct` adds
+    the type whose calls go straight to C.
     """
     if mode == "abi" or (mode == "auto" and not built.toolchain.python_headers):
         return _open_library(built.path, cdef)
     try:
-        module = build_module(name, built, cdef, cache=cache)
+        module = build_module(name, built, cdef, direct=direct, cache=cache)
         return _import_extension(module.name, module.path)
     except (CompilerFailed, ImportError) as error:
         if mode == "api":
@@ -87,7 +101,12 @@ def extension_suffix() -> str:
 
 
 def build_module(
-    name: str, built: BuiltLibrary, cdef: str, *, cache: Cache | None = None
+    name: str,
+    built: BuiltLibrary,
+    cdef: str,
+    *,
+    direct: bool = False,
+    cache: Cache | None = None,
 ) -> BuiltModule:
     """Compile the extension module `name` around the objects of `built`, or find it cached."""
     headers = python_headers()
@@ -100,10 +119,11 @@ def build_module(
         )
     file = name + extension_suffix()
     command = _command_line(name, built, headers)
-    key = cache_key(["module", built.key, cdef, command, file, sys.version, _cffi_version()])
+    calls = _direct_calls(cdef) if direct else ""
+    key = cache_key(["module", built.key, cdef, calls, command, file, sys.version, _cffi_version()])
 
     def build(directory: Path) -> Metadata:
-        _write_wrapper(name, cdef, built.headers, directory)
+        _write_wrapper(name, cdef, built.headers, calls, directory)
         run_compiler(command, directory)
         return {"command": command}
 
@@ -133,12 +153,25 @@ def _command_line(name: str, built: BuiltLibrary, headers: Path) -> tuple[str, .
     )
 
 
-def _write_wrapper(name: str, cdef: str, headers: tuple[str, ...], directory: Path) -> None:
+def _direct_calls(cdef: str) -> str:
+    """The C of direct calls to the entry points that `cdef` declares."""
+    entry = re.search(r"\bint (\w+)_forward\((?:[^,]*, ){2}(float|double) \*state", cdef)
+    assert entry is not None, "direct calls are those of a model"
+    prefix, element = entry.groups()
+    backward = f"int {prefix}_backward(" in cdef
+    template = templates().get_template("direct_call.c.j2")
+    text = template.render(prefix=prefix, element=element, backward=backward)
+    return str(text)
+
+
+def _write_wrapper(
+    name: str, cdef: str, headers: tuple[str, ...], calls: str, directory: Path
+) -> None:
     """Let cffi write the wrapper's C."""
-    ffi = _declared(cdef)
+    ffi = _declared(f"{cdef}\n{DIRECT_TYPE}" if calls else cdef)
     # Without a header the declarations themselves introduce the functions to the C compiler.
     preamble = "\n".join(f'#include "{header}"' for header in headers) or cdef
-    ffi.set_source(name, preamble, compiler_verbose=0)  # or it prints to stdout
+    ffi.set_source(name, f"{preamble}\n{calls}", compiler_verbose=0)  # or it prints to stdout
     ffi.emit_c_code(str(directory / f"{name}.c"))
 
 

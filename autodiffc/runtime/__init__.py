@@ -9,6 +9,7 @@ Read in this order:
 - `initial.py`, `variables.py`: parameters, states and gradients in contiguous buffers
 - `context.py`: the calls: forward, backward, value_and_grad, predict, step
 - `bound.py`: a call with its arrays checked once
+- `direct.py`: calls of little work, which go straight from Python to C
 - `compiled.py`: `Compiled`, the whole
 - `output.py`: the folder that `autodiffc compile -o` writes, and how it is loaded
 - `check.py`: gradients against finite differences

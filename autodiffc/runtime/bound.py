@@ -7,10 +7,12 @@ forward may be followed by a bound backward of the same context, or by a plain o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from autodiffc.errors import ArgumentError, ArgumentTypeError, CallError
+from autodiffc.runtime import direct
 from autodiffc.runtime.named import NamedArrays
 from autodiffc.runtime.program import no_forward
 from autodiffc.runtime.structs import ReadStruct, WriteStruct
@@ -21,21 +23,18 @@ if TYPE_CHECKING:
 ENTRIES = ("predict", "forward", "backward", "value_and_grad", "step")
 
 
-class BoundCall:
-    """`call()` runs the entry; `out` and `grads` are overwritten each time."""
+class BoundCall(ABC):  # noqa: B024 - complete; `register` is why
+    """`call()` runs the entry; `out` and `grads` are overwritten each time.
+
+    A call of little work is an instance of a C type instead, registered as a kind of this one.
+    """
 
     __slots__ = ("_run", "entry", "grads", "out")
 
     def __init__(
-        self,
-        entry: str,
-        run: Callable[[], None],
-        out: Mapping[str, Any],
-        grads: Mapping[str, Any],
+        self, entry: str, run: Callable[[], None], out: NamedArrays, grads: NamedArrays
     ) -> None:
-        self.entry = entry
-        self.out = NamedArrays(out)
-        self.grads = NamedArrays(grads, "gradient")
+        self.entry, self.out, self.grads = entry, out, grads
         self._run = run
 
     def __call__(self) -> None:
@@ -52,6 +51,22 @@ def bind(context: Context, entry: str, arrays: Mapping[str, Any]) -> BoundCall:
         if entry == "backward":
             return _bind_backward(context, arrays)
         return _bind_inputs(context, entry, arrays)
+
+
+def _bound(
+    context: Context,
+    entry: str,
+    run: Callable[[], None],
+    structs: Sequence[Any],
+    arrays: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> BoundCall:
+    """`run` as an object, if possible of the C type, for which `run` is the long way."""
+    out, grads = NamedArrays(arrays[0]), NamedArrays(arrays[1], "gradient")
+    made = direct.bound_call(context, entry, run, structs, out, grads)
+    if made is None:
+        return BoundCall(entry, run, out, grads)
+    BoundCall.register(type(made))
+    return cast(BoundCall, made)
 
 
 def _check_entry(entry: object) -> None:
@@ -80,9 +95,11 @@ def _bind_inputs(context: Context, entry: str, arrays: Mapping[str, Any]) -> Bou
     if entry == "value_and_grad":
         input_grads = context._program.new_input_grads()
         grads = context._named_grads(input_grads.bind(inputs.dims))
-        return BoundCall(entry, _value_and_grad(context, inputs, outputs, input_grads), out, grads)
+        run = _value_and_grad(context, inputs, outputs, input_grads)
+        return _bound(context, entry, run, (inputs, outputs, None, input_grads), (out, grads))
     make = {"predict": _predict, "forward": _forward, "step": _step}[entry]
-    return BoundCall(entry, make(context, inputs, outputs), out, {})
+    run = make(context, inputs, outputs)
+    return _bound(context, entry, run, (inputs, outputs, None, None), (out, {}))
 
 
 def _bind_backward(context: Context, arrays: Mapping[str, Any]) -> BoundCall:
@@ -107,7 +124,7 @@ def _bind_backward(context: Context, arrays: Mapping[str, Any]) -> BoundCall:
                 )
             context._run_backward(last, cotangents, grads)
 
-    return BoundCall("backward", run, {}, named)
+    return _bound(context, "backward", run, (None, None, cotangents, grads), ({}, named))
 
 
 def _forward(context: Context, inputs: ReadStruct, outputs: WriteStruct) -> Callable[[], None]:
@@ -124,7 +141,7 @@ def _value_and_grad(
     def run() -> None:
         with context._lock:
             context._run_forward(inputs, outputs)
-            forward = context._forward
+            forward = context._last[0]
             if forward is None:
                 raise no_forward(context.name)
             context._run_backward(forward, None, grads)

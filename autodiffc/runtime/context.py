@@ -6,7 +6,8 @@ who would, and does not wait.
 
 Every call goes the same way: find the plan for the names given (made at the first call with them,
 when names are checked), check the arrays and point the C structs to them, call C without the GIL,
-hand out what it wrote. `_run_…` are the C calls themselves, shared with bound calls.
+hand out what it wrote. `_run_…` are the C calls themselves, shared with bound calls. Where there is
+little to compute, all of that takes longer than the computation, and `direct.py` has a short cut.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autodiffc.errors import ArgumentError, CallTypeError, StateError
 from autodiffc.runtime.arguments import Argument
+from autodiffc.runtime.direct import Direct, call_by_name, not_direct
 from autodiffc.runtime.named import NamedArrays
 from autodiffc.runtime.program import OK, Program, no_forward
 from autodiffc.runtime.request import Request, make_request, refuse_positional
@@ -34,6 +36,11 @@ class Forward(NamedTuple):
 
     inputs: ReadStruct
     version: int
+
+    @property
+    def address(self) -> int:
+        """Of the C struct of the inputs."""
+        return self.inputs.address
 
 
 class Context:
@@ -58,7 +65,10 @@ class Context:
         self._prediction = Workspace(program, training=False)
         self._requests: dict[tuple[str, ...], Request] = {}
         self._cotangent_plans: dict[tuple[str, ...], tuple[list[Argument], tuple[str, ...]]] = {}
-        self._forward: Forward | None = None
+        self._last: list[Forward | None] = [None]  # the last forward; direct calls write it too
+        self._untried: set[str]  # entries of which it is not known whether they can be direct
+        self._direct: dict[str, Direct]
+        self._forget_direct()
         # a forward in training mode writes the model's own states: running statistics, counters
         self._forward_writes = any(not s.optimizer for s in signature.states.values())
 
@@ -143,8 +153,13 @@ class Context:
         """All outputs, in training mode. The arrays are read again by `backward`."""
         if positional:
             raise refuse_positional(self.name, "forward")
+        found = self._direct["forward"](inputs)
+        if found is not NotImplemented:
+            return found  # type: ignore[no-any-return]
         with self._lock:
-            return NamedArrays(self._compute_forward(inputs))
+            outputs = NamedArrays(self._compute_forward(inputs))
+        self._make_direct("forward")
+        return outputs
 
     def backward(self, /, *positional: Any, **cotangents: Any) -> NamedArrays:
         """The gradients of the last forward of this context.
@@ -163,21 +178,31 @@ class Context:
         """`forward` and `backward`, as one."""
         if positional:
             raise refuse_positional(self.name, "value_and_grad")
+        found = self._direct["value_and_grad"](inputs)
+        if found is not NotImplemented:
+            return found  # type: ignore[no-any-return]
         with self._lock:
             self._need("backward")
             self._need_differentiated()
             outputs = NamedArrays(self._compute_forward(inputs))
-            return outputs, NamedArrays(self._compute_backward({}), "gradient")
+            grads = NamedArrays(self._compute_backward({}), "gradient")
+        self._make_direct("value_and_grad")
+        return outputs, grads
 
     def predict(self, /, *positional: Any, **inputs: Any) -> NamedArrays:
         """Every output whose inputs are all given, in inference mode. A forward stays valid."""
         if positional:
             raise refuse_positional(self.name, "predict")
+        found = self._direct["predict"](inputs)
+        if found is not NotImplemented:
+            return found  # type: ignore[no-any-return]
         with self._lock:
             request = self._request("predict", inputs)
-            outputs = self._load(request, self._prediction_inputs, inputs)
-            self._run_predict(self._prediction_inputs, outputs)
-            return NamedArrays(outputs.collect())
+            loaded = self._load(request, self._prediction_inputs, inputs)
+            self._run_predict(self._prediction_inputs, loaded)
+            outputs = NamedArrays(loaded.collect())
+        self._make_direct("predict")
+        return outputs
 
     def step(self, /, *positional: Any, **inputs: Any) -> float:
         """Forward, backward and the optimizer's update, as one; the differentiated output.
@@ -209,6 +234,19 @@ class Context:
         if positional:
             raise refuse_positional(self.name, "bind", f"{entry!r}, ")
         return bind(self, entry, arrays)
+
+    # --- Direct calls ---
+
+    def _make_direct(self, entry: str) -> None:
+        """After a first call that went the long way: the next may be direct, or try it in vain."""
+        if entry in self._untried:
+            self._untried.discard(entry)
+            self._direct[entry] = call_by_name(self, entry) or not_direct
+
+    def _forget_direct(self) -> None:
+        """Direct calls have structs of their own, in which seeds are as they were then."""
+        self._untried = {"forward", "value_and_grad", "predict"}
+        self._direct = dict.fromkeys(self._untried, not_direct)
 
     # --- How they are done; the lock is held ---
 
@@ -250,7 +288,7 @@ class Context:
         self._need_init()
         inputs.load(request.arguments, arrays)
         if inputs is self._training_inputs:
-            self._forward = None  # its inputs are gone
+            self._last[0] = None  # its inputs are gone
         if request.absent:
             inputs.clear(request.absent)
         if self._program.low:
@@ -289,22 +327,23 @@ class Context:
     def _last_forward(self) -> Forward:
         self._need("backward")
         self._need_init()
-        if self._forward is None:
+        last = self._last[0]
+        if last is None:
             raise no_forward(self.name)
-        if self._forward.version != self._variables.version:
+        if last.version != self._variables.version:
             raise StateError(
                 f"the parameters of {self.name} have changed since the forward",
                 found="an init, load_weights or step in between",
                 expected="backward at the parameters of its forward",
                 help="call forward again",
             )
-        return self._forward
+        return last
 
     # --- The C calls; inputs and outputs are ready, the lock is held ---
 
     def _run_forward(self, inputs: ReadStruct, outputs: WriteStruct) -> None:
         variables = self._variables
-        self._forward = None
+        self._last[0] = None
         self._training.reserve(inputs)
         if self._forward_writes:
             variables.start_writing()
@@ -321,7 +360,7 @@ class Context:
                 variables.writer.release()
         if status != OK:
             raise self._program.failure(status, inputs)
-        self._forward = Forward(inputs, variables.version)
+        self._last[0] = Forward(inputs, variables.version)
 
     def _run_backward(
         self, forward: Forward, cotangents: ReadStruct | None, grads: WriteStruct
@@ -353,7 +392,7 @@ class Context:
     def _run_step(self, inputs: ReadStruct, outputs: WriteStruct) -> None:
         """The writer's lock is held too."""
         variables = self._variables
-        self._forward = None
+        self._last[0] = None
         self._training.reserve(inputs)
         status = self._program.functions["step"](
             inputs.struct,
@@ -364,7 +403,7 @@ class Context:
         )
         if status != OK:
             raise self._program.failure(status, inputs)
-        variables.version += 1
+        variables.versions[0] += 1
 
     # --- What calls need ---
 
@@ -410,3 +449,4 @@ class Context:
         """What random numbers in the model start from."""
         for inputs in (self._training_inputs, self._prediction_inputs):
             inputs.struct.seed = seed
+        self._forget_direct()

@@ -19,6 +19,7 @@ from autodiffc.errors import (
     VerificationError,
 )
 from autodiffc.runtime.arguments import Argument, make_argument
+from autodiffc.runtime.direct import direct_type
 from autodiffc.runtime.signature import Signature, Tensor, read_signature
 from autodiffc.runtime.structs import ReadStruct, WriteStruct
 
@@ -40,6 +41,7 @@ class Program:
         self.cotangents = self._arguments("cotangent of output", self.signature.cotangents)
         self.workspace_bytes = self._function("workspace_bytes")
         self.strerror = self._function("strerror")
+        self.direct_type = direct_type(ffi, lib)
         self.functions = {name: self._function(name) for name in sorted(self.signature.entries)}
 
     def new_inputs(self) -> ReadStruct:

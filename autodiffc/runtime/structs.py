@@ -26,6 +26,7 @@ class ReadStruct:
 
     def __init__(self, ffi: Any, c_type: str, arguments: Sequence[Argument]) -> None:
         self.struct = ffi.new(f"{c_type} *")
+        self.address = int(ffi.cast("uintptr_t", self.struct))
         self.dims: Dims = {}
         self.values: dict[str, Any] = {}  # keeps the arrays alive that C points to
         self.cells: dict[str, Any] = {}
@@ -94,6 +95,7 @@ class WriteStruct:
         self.cells: dict[str, Any] = {}
         self._without_cell: set[str] = set()  # scalars that were not given in the last call
         self._ffi = ffi
+        self.tensors = list(tensors)
         self._names = [t.name for t in tensors]
         self._scalars = [(t.name, t.dtype) for t in tensors if t.shape == ()]
         # name, dtype, shape where it is fixed, the tensor where it is not

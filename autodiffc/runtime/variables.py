@@ -46,8 +46,12 @@ class Variables:
         self.states = NamedArrays(views(self.state_buffer, signature.states), "state")
         self.scalars = {name: ffi.new(c_type, value) for name, value in signature.scalars.items()}
         self.initialized = not signature.has_variables
-        self.version = 0
+        self.versions = [0]  # a list of one, which direct calls read
         self.writer = threading.Lock()
+
+    @property
+    def version(self) -> int:
+        return self.versions[0]
 
     def init(self, seed: int) -> None:
         """Every parameter and state at its start."""
@@ -64,7 +68,7 @@ class Variables:
                 view = self.params[name] if name in self.params else self.states[name]
                 view[...] = value
             self.initialized = True
-            self.version += 1
+            self.versions[0] += 1
 
     def initial_states(self, *, optimizer: bool) -> dict[str, Array]:
         """The starting values of the optimizer's or of the model's states."""

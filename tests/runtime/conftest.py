@@ -11,6 +11,7 @@ import pytest
 
 from autodiffc.build import BuiltLibrary, Cache, build_library, find_toolchain, load_module
 from autodiffc.runtime import Compiled
+from autodiffc.runtime.direct import has_small_calls
 from autodiffc.targets import native
 
 MODELS = Path(__file__).with_name("models")
@@ -91,6 +92,7 @@ QUIZ: dict[str, Any] = {
     "wrt": ["x", "z"],
     "input_grads": [{"name": "x", "shape": []}, {"name": "z", "shape": []}],
     "entries": ["predict", "forward", "backward"],
+    "flops": {"predict": 12, "forward": 12, "backward": 20},
 }
 
 MANIFESTS = {"logistic": LOGISTIC, "quiz": QUIZ}
@@ -140,7 +142,10 @@ def build(runtime_cache: Cache) -> Build:
             cache=runtime_cache,
         )
         cdef = "\n".join(lines)
-        ffi, lib = load_module(f"_{name}", built, cdef, mode=mode, cache=runtime_cache)
+        direct = has_small_calls(MANIFESTS[name])
+        ffi, lib = load_module(
+            f"_{name}", built, cdef, mode=mode, direct=direct, cache=runtime_cache
+        )
         return Handwritten(name, sources, cdef, MANIFESTS[name], built, ffi, lib)
 
     return make
@@ -151,9 +156,9 @@ def handwritten_logistic(build: Build, request: pytest.FixtureRequest) -> Handwr
     return build("logistic", mode=request.param)
 
 
-@pytest.fixture(scope="session")
-def handwritten_quiz(build: Build) -> Handwritten:
-    return build("quiz")
+@pytest.fixture(scope="session", params=["auto", "abi"])
+def handwritten_quiz(build: Build, request: pytest.FixtureRequest) -> Handwritten:
+    return build("quiz", mode=request.param)
 
 
 @pytest.fixture
