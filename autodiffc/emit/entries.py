@@ -350,10 +350,17 @@ class _Body:
     def _arena_pointers(self) -> list[str]:
         """Where the values lie that live in the arena during this call."""
         return [
-            f"{kind} *const {name} = ({kind} *)(arena + {slot.offset});"
+            f"{C_TYPES[slot.dtype]} *const {name} = {self._place(slot)};"
             for slot, name in sorted(self.used.items(), key=lambda item: item[1])
-            for kind in [C_TYPES[slot.dtype]]
         ]
+
+    def _place(self, slot: Slot) -> str:
+        """In the arena, or what the caller gave instead."""
+        text = f"({C_TYPES[slot.dtype]} *)(arena + {slot.offset})"
+        if slot.caller is None:
+            return text
+        target = self._target(slot.caller.kind, slot.caller.name)
+        return f"{target} ? {target} : {text}"
 
     def _typed(self, text: str, slot: Slot) -> str:
         if slot.dtype == self.layout.dtype:

@@ -7,13 +7,15 @@ leave out what nobody asked for.
 
 Values that leave the graph are written where they belong by the kernel that computes them, if that
 is safe: the destination is always there, nobody else reads the value, and, for parameters and
-states updated in place, everyone else has read the old value before. Otherwise they are copied.
+states updated in place, everyone else has read the old value before. A value whose destination the
+caller may leave out, while its kernel is needed for others, has a place in the arena too, for then.
+Otherwise values are copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autodiffc.graph.affine import identity
 from autodiffc.graph.dag import Graph, ancestors
@@ -49,6 +51,7 @@ class Slot:
     dtype: str
     offset: int = 0  # bytes in the arena
     bytes: int = 0
+    caller: Slot | None = None  # the output or gradient that stands in for the arena where given
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,24 @@ class Planner:
                 chosen[node] = slot
         return chosen
 
+    def _with_callers(self) -> dict[Node, Slot]:
+        """Values that the caller's memory may hold from the start, while the call lasts."""
+        chosen: dict[Node, Slot] = {}
+        for node, names in self._destinations().items():
+            slots = {_destination(name, node) for name in names}
+            phases = {
+                self.phase(node),
+                *(self.phase(g.nodes[0]) for g in self.readers.get(node, [])),
+            }
+            phases |= {1 if split_key(name)[0] in (GRADIENT, GENERAL) else 0 for name in names}
+            slot = next(iter(slots))
+            caller = slot.kind == "output" or (
+                slot.kind == "gradient" and slot.name not in self._param_names()
+            )
+            if node in self.group_of and len(slots) == len(phases) == 1 and caller:
+                chosen[node] = slot
+        return chosen
+
     def _read_outside(self, node: Node, group: Group) -> bool:
         return any(g is not group for g in self.readers.get(node, []))
 
@@ -195,6 +216,8 @@ class Planner:
             return Slot(kind, name, node.dtype, at, lives[node].size)
 
         placed = {n: place(n, "arena", names[n]) for n in lives if "cotangent" not in n.attrs}
+        given = self._with_callers()
+        placed |= {n: replace(placed[n], caller=given[n]) for n in placed if n in given}
         leaves = {n: _leaf_slot(n) for n in self.graph.order if n.op in LEAVES}
         leaves |= {
             n: place(n, "cotangent", n.attrs["cotangent"]) for n in lives if "cotangent" in n.attrs
@@ -301,7 +324,7 @@ class Planner:
         copies: list[Call] = []
         for name, node in self.keys.items():
             home, target = storage(node), _destination(name, node)
-            if home in direct or target == slots[home]:
+            if home in direct or target in (slots[home], slots[home].caller):
                 continue
             role, _ = split_key(name)
             phase = 1 if role in (GRADIENT, GENERAL) else 0

@@ -35,12 +35,15 @@ class Memory:
     plan: Plan
     places: dict[Place, Node] = field(default_factory=dict)
     ranges: dict[tuple[int, int], Node] = field(default_factory=dict)
+    given: Set[Place] = frozenset()  # the outputs and gradients that the caller asks for
 
     def read(self, slot: Slot) -> Node | None:
+        slot = self._meant(slot)
         span = self._span(slot)
         return self.places.get((slot.kind, slot.name)) if span is None else self.ranges.get(span)
 
     def write(self, slot: Slot, value: Node) -> None:
+        slot = self._meant(slot)
         span = self._span(slot)
         if span is None:
             self.places[slot.kind, slot.name] = value
@@ -50,6 +53,11 @@ class Memory:
         for overlapped in lost:
             del self.ranges[overlapped]
         self.ranges[span] = value
+
+    def _meant(self, slot: Slot) -> Slot:
+        """What the caller gave instead of a place in the arena."""
+        caller = slot.caller
+        return caller if caller and (caller.kind, caller.name) in self.given else slot
 
     def _span(self, slot: Slot) -> tuple[int, int] | None:
         """The bytes of a value in the arena; cotangents that are not given are zeros there."""
@@ -76,7 +84,9 @@ def run_phase(memory: Memory, graph: Graph, phase: int, active: Set[str]) -> Non
         leaves = {n.attrs["cotangent"]: n for n in graph.order if "cotangent" in n.attrs}
         for slot in {s for c in memory.plan.calls for s in c.slots if s.kind == "cotangent"}:
             memory.write(slot, leaves[slot.name])
-    allowed = {destination(key) for key in active}
+        for place in [p for p in memory.places if p[0] == "output"]:
+            del memory.places[place]  # backward is not given them
+    memory.given = allowed = {destination(key) for key in active}
     needed = active if phase == 1 else active | keys_of(graph, GRADIENT, GENERAL)
     for call in memory.plan.calls:
         if call.phase == phase and call.wanted_by & needed:

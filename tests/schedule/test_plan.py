@@ -208,13 +208,24 @@ def test_a_single_output_is_written_where_the_caller_wants_it() -> None:
     assert plan.arena_bytes == HEADER_BYTES
 
 
-def test_an_output_that_others_read_is_copied_since_it_may_not_be_asked_for() -> None:
+def test_an_output_that_others_read_has_a_place_in_the_arena_if_it_is_not_asked_for() -> None:
     x = ad.input("x", (5,))
     e = ad.exp(x)
     _, plan = plans(ad.Model("m", {"e": e, "y": ad.sum(e)}))["predict"]
-    (copy,) = copies(plan)
+    assert not copies(plan)
+    (slot,) = {s for c in plan.calls for s in c.slots if s.kind == "arena"}
+    assert slot.caller is not None
+    assert (slot.caller.kind, slot.caller.name) == ("output", "e")
+
+
+def test_an_output_that_backward_reads_is_copied_since_backward_is_not_given_it() -> None:
+    x = ad.input("x", (5,))
+    e = ad.exp(x)
+    _, plan = plans(ad.Model("m", {"e": e, "y": ad.sum(e)}, "y"))["training"]
+    (copy,) = (c for c in copies(plan) if c.phase == 0)
     assert [(s.kind, s.name) for s in copy.slots] == [("output", "e"), ("arena", "e")]
     assert copy.wanted_by == {"output:e"}
+    assert copy.slots[1].caller is None
 
 
 def test_parameters_are_updated_in_place_by_their_last_reader() -> None:
