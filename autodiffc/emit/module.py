@@ -72,7 +72,8 @@ class Kernels:
     def name_of(self, call: Call) -> str:
         """The function that a call runs, written on first use."""
         assert call.group is not None
-        kernel = lower_group(call.group, call.results, self.target if self.tiles else None)
+        target = self.target if self.tiles else None
+        kernel = lower_group(call.group, call.results, target, call.overlapping)
         if self.verify:
             verify_kernel(kernel)
         anonymous, used = canonical_text(kernel)

@@ -6,16 +6,14 @@ sum of products asks the scheduler for a register tile first and falls back to p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from autodiffc.graph.affine import Affine
-from autodiffc.graph.comprehension import Comprehension, Domain, Indirect, out_indices
+from autodiffc.graph.comprehension import Access, Comprehension, Indirect, map_rows
 from autodiffc.graph.display import formula_text
 from autodiffc.graph.extents import Extent, ExtentLike, dims_of, product
-from autodiffc.graph.inequalities import never_negative
-from autodiffc.graph.injective import is_injective
-from autodiffc.graph.node import Node
+from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import (
     Arg,
     Call,
@@ -51,13 +49,14 @@ from autodiffc.loops.plain import (
 )
 from autodiffc.loops.tiled import tiled_statements
 from autodiffc.loops.vector import vector_lanes, vector_statements
+from autodiffc.schedule.coverage import collides, covers, inside
 from autodiffc.schedule.kernels import (
     Group,
     arguments,
     identifier,
     storage,
 )
-from autodiffc.schedule.nest import Address, Nest, build_nest, collapse
+from autodiffc.schedule.nest import Address, Nest, Result, build_nest, collapse
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.schedule.vectors import on_vectors, only_float
 from autodiffc.schedule.words import ascii_name, dim_variable, is_reserved, unreserved
@@ -106,11 +105,16 @@ class _Builder:
         return replace(nest, names=tuple(names))
 
 
-def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) -> Kernel:
+def lower_group(
+    group: Group,
+    results: tuple[Node, ...],
+    target: Target | None,
+    overlapping: Collection[Node] = (),
+) -> Kernel:
     """The kernel of a group; `results` are the members whose values are needed outside of it.
 
     Its parameters are the buffers of `schedule.kernels.arguments`, in that order. Without a target
-    there are plain loops alone.
+    there are plain loops alone. `overlapping` are the results and operands that share memory.
     """
     dims = _dims(group)
     builder = _Builder(
@@ -126,14 +130,15 @@ def lower_group(group: Group, results: tuple[Node, ...], target: Target | None) 
     elif group.kind == "extremum":
         stmts = _extremum(group.nodes, results, builder)
     else:
-        stmts = _formula(group.nodes[0], builder, target)
+        stmts = _formula(group.nodes, results, builder, target, in_place=bool(overlapping))
     stmts = with_eager_loads(stmts, {builder.names[n]: n.dtype for n in given})
-    restrict = group.kind != "cluster"  # a cluster may update its operands in place
+    shared = given if group.kind == "cluster" else overlapping  # a cluster serves for either
     return Kernel(
         name=identifier(group.nodes[-1]),
         comment=tuple(formula_text(n, name_of=builder.name_of) for n in group.nodes),
         params=tuple(
-            Param(builder.names[n], n.dtype, written=n in results, restrict=restrict) for n in given
+            Param(builder.names[n], n.dtype, written=n in results, restrict=n not in shared)
+            for n in given
         ),
         body=tuple(stmts),
         dims=dims,
@@ -245,16 +250,76 @@ def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Buil
     return extremum_statements(nest, dtype, value, position, buffers)
 
 
-def _formula(node: Node, builder: _Builder, target: Target | None) -> list[Stmt]:
-    """The pieces of a node, after zeroing its buffer where they do not cover it."""
+def _formula(
+    members: Sequence[Node],
+    results: tuple[Node, ...],
+    builder: _Builder,
+    target: Target | None,
+    *,
+    in_place: bool,
+) -> list[Stmt]:
+    """The pieces of a node, after zeroing its buffer where they do not cover it.
+
+    Further members are what is made of each of its elements while that is in a register.
+    """
+    node, *tails = members
+    if tails:
+        return _with_tails(node, tails, results, builder, target, in_place=in_place)
     stmts: list[Stmt] = []
     for piece in (inside(p, node.shape) for p in node.pieces):
-        nest = builder.with_free_names(build_nest(node, piece))
+        nest = replace(builder.with_free_names(build_nest(node, piece)), in_place=in_place)
         buffers = _operand_pointers(node, nest, builder)
         stmts += _apart(_piece(node, piece, nest, builder, buffers, target), node)
     if not covers(node):
         stmts.insert(0, Zero(builder.pointer(node), product(node.shape)))
     return stmts
+
+
+def _with_tails(
+    node: Node,
+    tails: Sequence[Node],
+    results: tuple[Node, ...],
+    builder: _Builder,
+    target: Target | None,
+    *,
+    in_place: bool,
+) -> list[Stmt]:
+    """A sum and elementwise functions of it, from one loop nest."""
+    members = (node, *tails)
+    builder.variables |= {n: builder.fresh(identifier(n)) for n in members}
+    wide, bodies = _widened(node, tails, builder.variables)
+    nest = builder.with_free_names(build_nest(wide, wide.formula))
+    made = [
+        Result(builder.variables[n], n.dtype, body, builder.pointer(n) if n in results else None)
+        for n, body in zip(members, bodies, strict=True)
+    ]
+    nest = replace(nest, results=tuple(made), in_place=in_place)
+    buffers = _operand_pointers(wide, nest, builder)
+    return _sum(wide, wide.formula, nest, "", builder, buffers, target)
+
+
+def _widened(
+    node: Node, tails: Sequence[Node], variables: dict[Node, str]
+) -> tuple[Node, list[Scalar]]:
+    """The node with all operands of its tails beside those of its finish, and the body of each."""
+    piece = node.formula
+    rows = [r for r in piece.out if isinstance(r, Affine)]
+    inputs, accesses = list(node.inputs), list(piece.finish_operands)
+    bodies = [piece.finish or Arg(0)]
+    for tail in tails:
+        new: dict[int, Scalar] = {}
+        for k, access in enumerate(tail.formula.operands):
+            source = tail.inputs[access.operand]
+            if source in variables:
+                new[k] = Name(variables[source])
+                continue
+            composed = map_rows(access.rows, lambda row: row.compose(rows, piece.domain.rank))
+            accesses.append(Access(len(inputs), composed))
+            inputs.append(source)
+            new[k] = Arg(len(accesses))
+        bodies.append(replace_args(tail.formula.body, lambda k, n=new: n[k]))  # type: ignore[misc]
+    formula = replace(piece, finish_operands=tuple(accesses))
+    return renew(node, inputs=tuple(inputs), pieces=(formula,)), bodies
 
 
 def _apart(stmts: list[Stmt], node: Node) -> list[Stmt]:
@@ -271,11 +336,25 @@ def _piece(
     buffers: dict[int, str],
     target: Target | None,
 ) -> list[Stmt]:
-    dtype, buffer = node.dtype, builder.pointer(node)
+    buffer = builder.pointer(node)
     if piece.combine == "set":
         return place_statements(nest, buffer, buffers)
     if collides(piece):
         return scatter_statements(nest, buffer, buffers, _safe_indices(piece, nest))
+    return _sum(node, piece, nest, buffer, builder, buffers, target)
+
+
+def _sum(
+    node: Node,
+    piece: Comprehension,
+    nest: Nest,
+    buffer: str,
+    builder: _Builder,
+    buffers: dict[int, str],
+    target: Target | None,
+) -> list[Stmt]:
+    """A reduction: in register tiles where they fit, else with one accumulator."""
+    dtype = node.dtype
     dtypes = [node.inputs[a.operand].dtype for a in nest.operands]
     reduced_dtype = dtype_of(piece.body, _operand_dtypes(node, piece))
     tiling = choose_tiling(nest, dtypes, target) if target and reduced_dtype == dtype else None
@@ -285,63 +364,6 @@ def _piece(
 
 
 # --- Questions about formulas ---
-
-
-def collides(piece: Comprehension) -> bool:
-    """Whether different kept points may meet at one element: then it is a scatter."""
-    if any(isinstance(r, Indirect) for r in piece.out):
-        return True
-    kept = sorted(out_indices(piece.out))
-    return not is_injective(_kept_rows(piece, kept), _kept_domain(piece, kept))
-
-
-def inside(piece: Comprehension, shape: Sequence[ExtentLike]) -> Comprehension:
-    """The formula with a guard wherever a sum might be stored outside its tensor.
-
-    A sum is stored at every kept point, also where guards on reduced indices leave nothing to add.
-    They say nothing of the address there, so what they implied for live points is added as guards
-    on the kept indices. A guard that is implied by the others is left out; over named dims, whose
-    sizes are not known, only an index that walks the whole axis is.
-    """
-    if piece.combine != "sum" or collides(piece):
-        return piece
-    kept = out_indices(piece.out)
-    guards = tuple(g for g in piece.domain.guards if set(g.uses) <= kept)
-    known = replace(piece.domain, guards=guards)
-    new: list[Affine] = []
-    for row, extent in zip(piece.out, shape, strict=True):
-        assert isinstance(row, Affine)  # looked-up addresses collide
-        if row.plain_index is None or piece.domain.extents[row.plain_index] != extent:
-            sides = (row, -row + (extent - 1))
-            new += [g for g in sides if g not in guards and not _implied(g, known)]
-    return replace(piece, domain=replace(piece.domain, guards=(*piece.domain.guards, *new)))
-
-
-def _implied(guard: Affine, domain: Domain) -> bool:
-    extents = (*domain.extents, guard.constant, *(g.constant for g in domain.guards))
-    return all(isinstance(e, int) for e in extents) and never_negative(guard, domain)
-
-
-def _kept_rows(piece: Comprehension, kept: Sequence[int]) -> tuple[Affine, ...]:
-    rows = [r for r in piece.out if isinstance(r, Affine)]
-    return tuple(Affine(tuple(r.coefficients[k] for k in kept), r.constant) for r in rows)
-
-
-def _kept_domain(piece: Comprehension, kept: Sequence[int]) -> Domain:
-    return Domain(tuple(piece.domain.extents[k] for k in kept))
-
-
-def covers(node: Node) -> bool:
-    """Whether the pieces certainly write every element: they are disjoint, so counting will do."""
-    total: ExtentLike = 0
-    for piece in (inside(p, node.shape) for p in node.pieces):
-        if collides(piece):
-            return False
-        kept = out_indices(piece.out)
-        if any(set(g.uses) <= kept for g in piece.domain.guards):
-            return False
-        total = total + product(tuple(e for k, e in enumerate(piece.domain.extents) if k in kept))
-    return total == product(node.shape)
 
 
 def _safe_indices(piece: Comprehension, nest: Nest) -> list[int]:

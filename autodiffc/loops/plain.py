@@ -12,6 +12,7 @@ from dataclasses import replace
 from autodiffc.graph.affine import Affine
 from autodiffc.graph.extents import product
 from autodiffc.graph.scalars import (
+    Arg,
     Call,
     Const,
     Scalar,
@@ -243,18 +244,31 @@ def _with_sum(stmt: Stmt) -> Stmt:
 
 
 def finish_store(nest: Nest, buffer: str, scope: Scope, reduced: Scalar) -> list[Stmt]:
-    """Stores a reduced value, through the nest's finish where it has one."""
-    value = finish_value(nest, scope, reduced)
-    stmt = Store(buffer, scope.index(nest.out), value)
-    return [*scope.take_pending(), stmt]
+    """Stores a reduced value, through the nest's finish where it has one, or its results."""
+    where = scope.index(nest.out)
+    stmts = results_of(nest, buffer, where, lambda body: finish_value(nest, body, scope, reduced))
+    return [*scope.take_pending(), *stmts]
 
 
-def finish_value(nest: Nest, scope: Scope, reduced: Scalar) -> Scalar:
-    if nest.finish is None:
-        return reduced
+def finish_value(nest: Nest, body: Scalar, scope: Scope, reduced: Scalar) -> Scalar:
+    """The finish, or the body of a result, at one element."""
     operands = nest.finish_operands
-    body = replace_args(nest.finish, lambda k: reduced if k == 0 else scope.load(operands[k - 1]))
-    return replace_indices(body, lambda k: IntValue(scope.values[k]))
+    loaded = replace_args(body, lambda k: reduced if k == 0 else scope.load(operands[k - 1]))
+    return replace_indices(loaded, lambda k: IntValue(scope.values[k]))
+
+
+def results_of(
+    nest: Nest, buffer: str, where: Linear, value: Callable[[Scalar], Scalar], lanes: int = 1
+) -> list[Stmt]:
+    """Stores what a nest makes of a reduced element; `value` says what a body means there.
+
+    All values are known before the first is stored, which may overwrite what they were made from.
+    """
+    if not nest.results:
+        return [Store(buffer, where, value(nest.finish or Arg(0)), lanes)]
+    lets = [Let(r.name, r.dtype, value(r.body), lanes) for r in nest.results]
+    stored = [r for r in nest.results if r.buffer is not None]
+    return [*lets, *(Store(str(r.buffer), where, Name(r.name), lanes) for r in stored)]
 
 
 def extremum_statements(

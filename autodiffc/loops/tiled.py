@@ -17,11 +17,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autodiffc.graph.scalars import Const, Scalar, call, replace_args
+from autodiffc.graph.scalars import Call, Const, Scalar, call, replace_args
 from autodiffc.loops.addresses import Scope, loop_bounds
 from autodiffc.loops.ir import (
     Block,
     For,
+    If,
+    IntValue,
     LaneSum,
     Let,
     LetInt,
@@ -37,7 +39,12 @@ from autodiffc.loops.ir import (
     integer,
     variable,
 )
-from autodiffc.loops.plain import finish_store, finish_value, guarded
+from autodiffc.loops.plain import (
+    finish_store,
+    finish_value,
+    guarded,
+    results_of,
+)
 from autodiffc.schedule.nest import Address, Nest
 from autodiffc.schedule.order import exact
 from autodiffc.schedule.tile import vectorizable, zero_preserving
@@ -82,6 +89,8 @@ class TiledSum:
             for u in range(tiling.unroll)
         ]
         self.taken |= {e.name for e in self.elements}
+        self.own = [self._fresh(f"own_{u}") for u in range(tiling.unroll)]
+        self.starts: dict[int, Linear] = {}  # of indices whose last block is moved back: its start
 
     def _fresh(self, name: str) -> str:
         """The name, with underscores behind it where a buffer or an index is called so."""
@@ -108,6 +117,8 @@ class TiledSum:
             below.values[k] = integer(0)
             return self._blocks(rest, below, outermost=outermost)
         below.values[k] = variable(name)
+        if not self._exact(k):
+            self.starts[k] = variable(f"{name}_block")
         body = self._blocks(rest, below)
         mode = "parallel" if outermost and self._exact(k) else "serial"
         if self._exact(k):
@@ -217,41 +228,76 @@ class TiledSum:
     # --- Results ---
 
     def _finish(self, scope: Scope) -> list[Stmt]:
-        return [s for e in self.elements for s in self._finish_element(self._at(scope, e), e)]
+        elements = [s for e in self.elements for s in self._finish_element(self._at(scope, e), e)]
+        return [*self._masks(scope), *elements]
+
+    def _masks(self, scope: Scope) -> Iterator[Stmt]:
+        """In place: which lanes of each vector no earlier block has stored."""
+        vector, lanes = self.tiling.vector, self.tiling.lanes
+        if self.nest.in_place and vector in self.starts:
+            for u, name in enumerate(self.own):
+                lane = IntValue(scope.values[vector] + u * lanes, lanes)
+                own = Call("ge", (lane, IntValue(self.starts[vector])))
+                yield Let(name, "bool", own, lanes)
 
     def _finish_element(self, scope: Scope, element: Element) -> Iterator[Stmt]:
+        stmts = tuple(self._results(scope, element))
+        vector = self.tiling.vector
+        moved = [k for k in self.starts if k != vector] if self.nest.in_place else []
+        if moved:
+            yield If(tuple(scope.values[k] - self.starts[k] for k in moved), stmts)
+        else:
+            yield from [Block(stmts)] if self.nest.results else stmts
+
+    def _results(self, scope: Scope, element: Element) -> Iterator[Stmt]:
+        """Stores one sum of the tile; in place only if no earlier block has done so."""
         lanes = self.tiling.lanes
         if not self.across:
             yield from finish_store(self.nest, self.buffer, scope, LaneSum(element.name, lanes))
             return
         where = scope.index(self.nest.out)
         if self._finish_is_vector():
-            value = self._vector_finish(scope, Name(element.name))
-            yield Store(self.buffer, where, value, lanes)
+            stmts = results_of(
+                self.nest,
+                self.buffer,
+                where,
+                lambda body: self._vector_value(body, scope, Name(element.name)),
+                lanes,
+            )
+            yield from (self._own_lanes(s, element) if isinstance(s, Store) else s for s in stmts)
             return
+        assert not self.nest.results
+        assert not self.nest.in_place
         yield Store(self.buffer, where, Name(element.name), lanes)
         yield For("lane", integer(0), integer(lanes), tuple(self._lane_finish(scope)))
+
+    def _own_lanes(self, store: Store, element: Element) -> Store:
+        """In place, lanes that an earlier block has stored keep what is there."""
+        if not self.nest.in_place or self.tiling.vector not in self.starts:
+            return store
+        own = Name(self.own[element.unroll])
+        old = Load(store.buffer, store.index, store.lanes)
+        return replace(store, value=Call("where", (own, store.value, old)))
 
     def _finish_is_vector(self) -> bool:
         finish, count = self.nest.finish, len(self.nest.finish_operands)
         return finish is None or vectorizable(finish, [self.dtype] * (1 + count))
 
-    def _vector_finish(self, scope: Scope, reduced: Scalar) -> Scalar:
-        if self.nest.finish is None:
-            return reduced
+    def _vector_value(self, body: Scalar, scope: Scope, reduced: Scalar) -> Scalar:
         operands = self.nest.finish_operands
         return replace_args(
-            self.nest.finish,
+            body,
             lambda k: reduced if k == 0 else self._vector_load(scope, operands[k - 1]),
         )
 
     def _lane_finish(self, scope: Scope) -> list[Stmt]:
         """Finishes the lanes of a vector that has been stored, one by one and in place."""
+        assert self.nest.finish is not None
         lane = scope.child()
         vector = self.tiling.vector
         lane.values[vector] = lane.values[vector] + variable("lane")
         where: Linear = lane.index(self.nest.out)
-        value = finish_value(self.nest, lane, Load(self.buffer, where))
+        value = finish_value(self.nest, self.nest.finish, lane, Load(self.buffer, where))
         return [*lane.take_pending(), Store(self.buffer, where, value)]
 
 

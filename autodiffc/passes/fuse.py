@@ -289,7 +289,7 @@ def _joined(first: str | None, second: str | None) -> str | None:
     """`conv2d + relu`; longer chains keep their ends."""
     if not first or not second:
         return first or second
-    parts = [*first.split(" + "), second]
+    parts = [p for p in first.split(" + ") if p != second] + [second]
     return " + ".join(parts if len(parts) <= 3 else [parts[0], parts[-1]])
 
 

@@ -3,6 +3,7 @@
     Copy      a leaf or a value that must also appear elsewhere
     Check     the integers of a tensor against their range
     Cluster   elementwise nodes over one domain: one loop, intermediate values in registers
+    Sum       a sum and elementwise functions of it, made while it is in a register
     Extremum  a maximum (minimum) and its argmax (argmin): one scan, two results
     Formula   any other node: its pieces one after the other
 
@@ -20,8 +21,11 @@ import networkx as nx
 
 import autodiffc.ops.functions  # noqa: F401 - registers the scalar functions
 from autodiffc.graph.affine import identity
-from autodiffc.graph.comprehension import Comprehension, inputs_used
+from autodiffc.graph.comprehension import Access, Comprehension, Indirect, Row, inputs_used
 from autodiffc.graph.node import Node
+from autodiffc.graph.scalars import indices_used
+from autodiffc.schedule.coverage import covers
+from autodiffc.schedule.tile import vectorizable
 from autodiffc.schedule.words import ascii_name, unreserved
 
 ALIASES = ("reshape", "stop_gradient", "check_index")
@@ -68,6 +72,56 @@ def is_elementwise(node: Node) -> bool:
     if node.op != "compute" or len(node.pieces) != 1:
         return False
     return node.formula.is_elementwise and node.formula.domain.extents == node.shape
+
+
+def takes_tails(node: Node) -> bool:
+    """Whether each element of a node is one sum, finished in vectors, and stored nowhere else."""
+    if node.op != "compute" or len(node.pieces) != 1:
+        return False
+    piece, dtypes = node.formula, [i.dtype for i in node.inputs]
+    if piece.combine != "sum" or not covers(node) or {*dtypes} != {node.dtype}:
+        return False
+    rows = (*piece.out, *(row for a in piece.finish_operands for row in a.rows))
+    if any(isinstance(row, Indirect) for row in rows):
+        return False
+    return piece.finish is None or vectorizable(piece.finish, dtypes)
+
+
+def is_tail(node: Node) -> bool:
+    """Whether an elementwise node can be computed from vectors of one float type."""
+    body, dtypes = node.formula.body, [i.dtype for i in node.inputs]
+    rows = [row for a in node.formula.operands for row in a.rows]
+    if any(isinstance(row, Indirect) for row in rows) or indices_used(body):
+        return False
+    return {*dtypes} == {node.dtype} and vectorizable(body, dtypes)
+
+
+def reads_in_place(group: Group, leaf: Node) -> bool:
+    """Whether a kernel reads a leaf only where it stores a result, before it stores it there."""
+    accesses: list[tuple[Node, Access, tuple[Row, ...]]]
+    if group.kind == "cluster":
+        accesses = [(n, a, identity(len(n.shape))) for n in group.nodes for a in n.formula.operands]
+    elif group.kind == "formula" and takes_tails(group.nodes[0]):
+        first, *tails = group.nodes
+        if any(storage(first.inputs[a.operand]) is leaf for a in first.formula.operands):
+            return False
+        accesses = [(first, a, first.formula.out) for a in first.formula.finish_operands]
+        accesses += [(n, a, identity(len(n.shape))) for n in tails for a in n.formula.operands]
+    else:
+        return False
+    if any(storage(n.inputs[k]) is leaf for n in group.nodes for k in _looked_up(n)):
+        return False
+    return all(
+        a.rows == rows and n.inputs[a.operand].shape == leaf.shape
+        for n, a, rows in accesses
+        if storage(n.inputs[a.operand]) is leaf
+    )
+
+
+def _looked_up(node: Node) -> set[int]:
+    """The inputs whose elements are addresses."""
+    rows = {r for p in node.pieces for a in (*p.operands, *p.finish_operands) for r in a.rows}
+    return {row.operand for row in rows if isinstance(row, Indirect)}
 
 
 def group_nodes(order: Sequence[Node], phase: Callable[[Node], int]) -> list[Group]:
@@ -131,7 +185,15 @@ class _Clusters:
             return False
         if is_elementwise(node) and is_elementwise(first):
             return node.shape == first.shape and self._reads_in_place(node, home)
+        if is_elementwise(node) and node.type == first.type and self._ends(node, home):
+            return takes_tails(first) and self._reads_in_place(node, home)
         return len(self._members[home]) == 1 and are_twins(first, node)
+
+    def _ends(self, node: Node, home: int) -> bool:
+        """Whether a node is made of members, as they are and not as other views show them."""
+        direct = {i for i in node.inputs if self._home.get(i) == home}
+        behind = {i for i in _computed_behind(node, self._home) if self._home[i] == home}
+        return bool(direct) and direct == behind and is_tail(node)
 
     def _leads_back(self, node: Node, home: int) -> bool:
         """Whether another cluster that the node depends on depends on this one."""

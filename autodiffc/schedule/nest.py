@@ -34,8 +34,27 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Result:
+    """One of several values that a nest makes of each reduced element.
+
+    In the body `Arg(0)` is the reduced element and `Arg(k)` the k-th finish operand; an earlier
+    result goes by its name. Without a buffer it only serves later ones.
+    """
+
+    name: str
+    dtype: str
+    body: Scalar
+    buffer: str | None
+
+
+@dataclass(frozen=True)
 class Nest:
-    """A formula ready for scheduling; `kept` and `reduced` are positions of loop indices."""
+    """A formula ready for scheduling; `kept` and `reduced` are positions of loop indices.
+
+    `results` stands in the place of `finish` where there are several. Of a nest that is `in_place`
+    a result lies where a finish operand lies, element by element: each element is stored once, and
+    no partial sums are put there.
+    """
 
     names: tuple[str, ...]
     extents: tuple[ExtentLike, ...]
@@ -48,6 +67,8 @@ class Nest:
     combine: str
     finish: Scalar | None = None
     finish_operands: tuple[Address, ...] = ()
+    results: tuple[Result, ...] = ()
+    in_place: bool = False
 
     @property
     def body(self) -> Scalar:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autodiffc.graph.affine import identity
 from autodiffc.graph.dag import Graph, ancestors
 from autodiffc.graph.extents import ExtentLike, defaults, product, substitute
 from autodiffc.graph.node import LEAVES, Node
@@ -28,6 +27,7 @@ from autodiffc.schedule.kernels import (
     arguments,
     group_nodes,
     identifier,
+    reads_in_place,
     storage,
 )
 from autodiffc.schedule.program import GENERAL, GRADIENT, NEXT, OUTPUT, PARAM, split_key
@@ -68,6 +68,15 @@ class Call:
     wanted_by: frozenset[str]
     phase: int
     size: ExtentLike = 0  # elements, of a copy
+
+    @property
+    def overlapping(self) -> tuple[Node, ...]:
+        """Results that overwrite an operand, and these operands."""
+        if self.group is None:
+            return ()
+        nodes, count = arguments(self.group, self.results), len(self.slots) - len(self.results)
+        shared = {*self.slots[:count]} & {*self.slots[count:]}
+        return tuple(n for n, slot in zip(nodes, self.slots, strict=True) if slot in shared)
 
 
 @dataclass(frozen=True)
@@ -185,25 +194,17 @@ class Planner:
             (n for n in self.graph.order if n.op == slot.kind and n.name == slot.name), None
         )
         if leaf is None:
-            return group.kind == "cluster" or len(group.nodes) == 1
-        if group.kind != "cluster":
-            return False
+            return group.kind != "extremum" or len(group.nodes) == 1
         later = groups[groups.index(group) + 1 :]
         if any(g in later for g in self.readers.get(leaf, [])):
             return False
-        same = identity(len(node.shape))
-        return leaf.shape == node.shape and all(
-            a.rows == same
-            for n in group.nodes
-            for a in n.formula.operands
-            if storage(n.inputs[a.operand]) is leaf and n.inputs[a.operand].shape == leaf.shape
-        )
+        return leaf.shape == node.shape and reads_in_place(group, leaf)
 
     # --- Putting it together ---
 
     def plan(self) -> Plan:
         """Calls, arena and needs."""
-        groups = self._updates_last()
+        groups = self._with_updates_placed()
         direct = self.direct(groups)
         saved = self._saved_leaves()
         lives = self._lives(groups, direct, saved)
@@ -231,20 +232,40 @@ class Planner:
         needs = {n: self.wanted[n] for n in self.graph.order if n.op in LEAVES}
         return Plan(tuple(calls), start + total, arena, needs)
 
-    def _updates_last(self) -> list[Group]:
-        """The same order, but kernels that only overwrite leaves moved to the end of theirs."""
-        homes = {storage(n) for k, n in self.keys.items() if split_key(k)[0] in (PARAM, NEXT)}
+    def _with_updates_placed(self) -> list[Group]:
+        """The same order, but a kernel that only overwrites leaves comes right after the last
+        reader of these: what it reads itself is still in the caches, and leaves the arena early.
+        """
+        order = sorted(self.groups, key=lambda g: self.phase(g.nodes[0]))
+        waits = {g: self._waits_for(g, found) for g in order if (found := self._overwritten(g))}
+        for _ in waits:  # one that has been placed may be what another one waits for
+            before = list(order)
+            for group, others in waits.items():
+                order.remove(group)
+                order.insert(max(map(order.index, others), default=-1) + 1, group)
+            if order == before:
+                break
+        return order
 
-        def is_update(group: Group) -> bool:
-            stored = self._stored(group)
-            return bool(stored) and all(
-                n in homes and not self._read_outside(n, group) for n in stored
-            )
+    def _waits_for(self, update: Group, leaves: Sequence[Node]) -> list[Group]:
+        """What must run before an update: checks, what it reads, other readers of its leaves."""
+        phase = self.phase(update.nodes[0])
+        readers = [g for leaf in leaves for g in self.readers.get(leaf, [])]
+        sources = [self.group_of.get(storage(i)) for n in update.nodes for i in n.inputs]
+        checks = [g for g in self.groups if g.kind == "check"]
+        found = [g for g in (*readers, *sources, *checks) if g is not None and g is not update]
+        return [g for g in dict.fromkeys(found) if self.phase(g.nodes[0]) == phase]
 
-        def rank(group: Group) -> tuple[int, bool]:
-            return self.phase(group.nodes[0]), is_update(group)
-
-        return sorted(self.groups, key=rank)
+    def _overwritten(self, group: Group) -> list[Node]:
+        """The leaves that a kernel gives their next values, if it does nothing else."""
+        stored = self._stored(group)
+        names = {storage(n): k for k, n in self.keys.items() if split_key(k)[0] in (PARAM, NEXT)}
+        if any(n not in names or self._read_outside(n, group) for n in stored):
+            return []
+        slots = {_destination(names[n], n) for n in stored}
+        return [
+            leaf for leaf in self.graph.order if leaf.op in LEAVES and _leaf_slot(leaf) in slots
+        ]
 
     def _saved_leaves(self) -> list[Node]:
         """Leaves whose old value is read when forward may have overwritten it already: states by

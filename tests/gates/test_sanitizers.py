@@ -83,6 +83,7 @@ def test_lenet5_is_clean() -> None:
 
 SUITES = {
     "operations": ("tests/compiled/test_operations.py", "-k", "float64"),
+    "updates": ("tests/compiled/test_updates.py", "-k", "steps and x86-64-v3"),
     "sums": ("tests/gates/test_accuracy.py", "-k", "float32"),
 }
 

@@ -27,4 +27,4 @@ def kernels_of(model: object, target: str = "x86-64-v3", **options: Any) -> Iter
     for plan in plans_of(model, **options).values():
         for call in plan.calls:
             if call.group is not None:
-                yield lower_group(call.group, call.results, tiles)
+                yield lower_group(call.group, call.results, tiles, call.overlapping)

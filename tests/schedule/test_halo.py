@@ -12,9 +12,9 @@ from autodiffc.graph.comprehension import Comprehension
 from autodiffc.graph.construct import elementwise, leaf
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
-from autodiffc.loops.lower import covers
 from autodiffc.schedule import halo as module
 from autodiffc.schedule.cost import live_share
+from autodiffc.schedule.coverage import covers
 from autodiffc.schedule.halo import halo, removals
 from autodiffc.schedule.layout import choose_layouts
 from autodiffc.targets import NAMED_TARGETS, Target
