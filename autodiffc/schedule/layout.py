@@ -135,8 +135,8 @@ class _Costs:
             cost = self._with(node, axes, lanes, cut - {operand})
             if cost > least * INDIFFERENT:
                 needs[operand] = True
-            elif cost * INDIFFERENT < least:
-                needs[operand] = False
+            elif cost * INDIFFERENT < least and least - cost > COPY * elements(operand.shape):
+                needs[operand] = False  # which may take a copy
             if cost < least or operand not in needs:
                 least, cut = min(cost, least), cut - {operand}
         return least, needs

@@ -9,17 +9,21 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from autodiffc.dsl.files import load_model
 from autodiffc.graph.construct import elementwise, leaf
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.graph.verify import verify
+from autodiffc.lower import Options, Sizes, specialized
 from autodiffc.passes import fuse, gather, normalize, share, simplify, specialize
 from autodiffc.reference.interpreter import evaluate
 from autodiffc.schedule import layout
 from autodiffc.schedule.cost import COPY
 from autodiffc.schedule.interleave import AxisClasses, interleave
 from autodiffc.schedule.layout import choose_layouts
+from autodiffc.schedule.program import build_program
 from autodiffc.targets import NAMED_TARGETS
+from tests.gates.models import ROOT
 from tests.graph.test_stages import SAMPLES, values_and_gradients
 from tests.passes.samples import conv, lenet, linear, max_pool, relu, total
 
@@ -220,6 +224,21 @@ def test_large_batches_of_images_are_interleaved_and_single_images_are_not() -> 
         lanes = [n for n in new.order if n.shape and n.shape[-1] == 8 and len(n.shape) == 5]
         assert bool(lanes) == expected, batch
         assert_equal(graph, new, random_arrays(graph))
+
+
+def test_no_gradient_of_an_image_is_copied_for_its_bias() -> None:
+    """Sums of interleaved values may be a little dearer; a copy to plain ones costs more."""
+    chosen = Options(target="x86-64-v4")
+    model = load_model(ROOT / "examples" / "lenet5.py")
+    program = build_program(model)
+    sizes = Sizes.of(program, model, chosen)
+    graph = specialized(program, sizes, chosen).graphs["step"]
+    for one in (normalize, simplify, share, gather, normalize, fuse):
+        graph = one(graph)
+    after = choose_layouts(graph, WIDE)
+    copies = [n for n in after.order if str(n.label).endswith("_plain") and len(n.shape) == 4]
+    assert [n for n in after.order if len(n.shape) == 5]
+    assert not copies
 
 
 def test_lanes_follow_the_target() -> None:
