@@ -22,7 +22,7 @@ from autodiffc.errors import ArgumentError, ArgumentTypeError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.graph.verify import verify as verify_graph
-from autodiffc.passes import fuse, gather, inline, normalize, share, simplify, specialize
+from autodiffc.passes import fuse, gather, inline, normalize, route, share, simplify, specialize
 from autodiffc.passes.split import split
 from autodiffc.runtime.initial import describe_initializer
 from autodiffc.schedule.halo import halo
@@ -41,6 +41,7 @@ def passes(target: Target) -> tuple[tuple[str, Pass], ...]:
         ("simplify", simplify),
         ("normalize", normalize),
         ("share", share),
+        ("route", route),
         ("gather", gather),
         ("normalize", normalize),
         ("fuse", fuse),

@@ -5,6 +5,7 @@
     normalize    one canonical way to write each formula: index order, ranges, guards, combiner
     simplify     algebra on scalar bodies, constants folded, copies and zeros removed
     share        equal nodes and equal operands become one
+    route        masks of activations move from the inputs of pools to their results
     gather       scatters become plain reductions, so that no two threads write one element
     halo         guards on the contiguous axis become zeros around a copy
     fuse         views and cheap values move into their readers, elementwise tails into reductions
@@ -20,8 +21,9 @@ from autodiffc.passes.fuse import fuse
 from autodiffc.passes.gather import gather
 from autodiffc.passes.inline import inline
 from autodiffc.passes.normalize import normalize
+from autodiffc.passes.route import route
 from autodiffc.passes.share import share
 from autodiffc.passes.simplify import simplify
 from autodiffc.passes.specialize import specialize
 
-__all__ = ["inline", "specialize", "normalize", "simplify", "share", "gather", "fuse"]
+__all__ = ["inline", "specialize", "normalize", "simplify", "share", "route", "gather", "fuse"]

@@ -124,43 +124,39 @@ static void kernel_loss_2(const float *restrict h, float *restrict loss, int thr
     loss[0] = lane_sum_f32x8(sum_0);
 }
 
-/* d_h[i,j,k,l] = h[i,j,k,l] + h[i,j,k,l] */
-static void kernel_d_h(const float *h, float *d_h, int threads)
+/* d_h_masked[i,j,k,l] = where(h[i,j,k,l] <= 0, 0, h[i,j,k,l] + h[i,j,k,l]) */
+static void kernel_d_h_masked(const float *h, float *d_h_masked, int threads)
 {
-    const int team = (double)96 < AUTODIFFC_GATE ? 1 : threads;
+    const int team = (double)288 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
         const f32x8 h_0 = load_f32x8(h + ijkl);
-        store_f32x8(d_h + ijkl, h_0 + h_0);
+        store_f32x8(d_h_masked + ijkl, select_f32x8(h_0 <= splat_f32x8(0.0f), splat_f32x8(0.0f), h_0 + h_0));
     }
 }
 
-/* d_h_relu_d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(h_relu[n,c,2*i+p,2*j+q] <= 0, 0,
-   where(argmax_pool2d[n,c,i,j] == 2*p + q, d_h[n,c,i,j], 0)) */
-static void kernel_d_h_relu_d_h_conv2d(const float *restrict d_h,
-    const int32_t *restrict argmax_pool2d, const float *restrict h_relu,
-    float *restrict d_h_relu_d_h_conv2d, int threads)
+/* d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(argmax_pool2d[n,c,i,j] == 2*p + q, d_h_masked[n,c,i,j], 0) */
+static void kernel_d_h_conv2d(const float *restrict d_h_masked,
+    const int32_t *restrict argmax_pool2d, float *restrict d_h_conv2d, int threads)
 {
-    const int team = (double)2304 < AUTODIFFC_GATE ? 1 : threads;
-    memset(d_h_relu_d_h_conv2d, 0, (size_t)480 * sizeof *d_h_relu_d_h_conv2d);
+    const int team = (double)1536 < AUTODIFFC_GATE ? 1 : threads;
+    memset(d_h_conv2d, 0, (size_t)480 * sizeof *d_h_conv2d);
     AUTODIFFC_PARALLEL_FOR
     for (int64_t nci = 0; nci < 24; ++nci) {
         for (int64_t p = 0; p < 2; ++p) {
             AUTODIFFC_SIMD
             for (int64_t j = 0; j < 4; ++j) {
                 for (int64_t q = 0; q < 2; ++q) {
-                    const int32_t operand0 = argmax_pool2d[4 * nci + j];
-                    const float operand1 = d_h[4 * nci + j];
-                    d_h_relu_d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (h_relu[16 * nci + 8 * p + 2 * j + q] <= 0.0f) ? 0.0f : ((operand0 == (((int32_t)(p) * 2) + (int32_t)(q))) ? operand1 : 0.0f);
+                    const float operand0 = d_h_masked[4 * nci + j];
+                    d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? operand0 : 0.0f;
                 }
             }
         }
     }
 }
 
-/* d_w[o,c,p,q] = sum over n,i,j where 0 <= p+i-1 < 8 of
-   d_h_relu_d_h_conv2d[n,o,i,j+1]*x_halo[n,c,p+i,q+j] */
-static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_relu_d_h_conv2d,
+/* d_w[o,c,p,q] = sum over n,i,j where 0 <= p+i-1 < 8 of d_h_conv2d[n,o,i,j+1]*x_halo[n,c,p+i,q+j] */
+static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_conv2d,
     float *restrict d_w, int threads)
 {
     const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
@@ -177,13 +173,13 @@ static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_r
                     const int64_t i_end = smaller(8, -p + 9);
                     for (int64_t i = larger(0, -p + 1); i < i_end; ++i) {
                         const f32x8 x_halo_0 = load_kept_f32x8(x_halo + 10 * p + q + 200 * n + 10 * i);
-                        const f32x8 d_h_relu_d_h_conv2d_1 = load_kept_f32x8(d_h_relu_d_h_conv2d + 80 * o + 240 * n + 10 * i + 1);
+                        const f32x8 d_h_conv2d_1 = load_kept_f32x8(d_h_conv2d + 80 * o + 240 * n + 10 * i + 1);
                         const f32x8 x_halo_2 = load_kept_f32x8(x_halo + 10 * p + q + 200 * n + 10 * i + 100);
-                        const f32x8 d_h_relu_d_h_conv2d_3 = load_kept_f32x8(d_h_relu_d_h_conv2d + 80 * o + 240 * n + 10 * i + 81);
-                        sum_0_0_0 += d_h_relu_d_h_conv2d_1 * x_halo_0;
-                        sum_0_1_0 += d_h_relu_d_h_conv2d_1 * x_halo_2;
-                        sum_1_0_0 += d_h_relu_d_h_conv2d_3 * x_halo_0;
-                        sum_1_1_0 += d_h_relu_d_h_conv2d_3 * x_halo_2;
+                        const f32x8 d_h_conv2d_3 = load_kept_f32x8(d_h_conv2d + 80 * o + 240 * n + 10 * i + 81);
+                        sum_0_0_0 += d_h_conv2d_1 * x_halo_0;
+                        sum_0_1_0 += d_h_conv2d_1 * x_halo_2;
+                        sum_1_0_0 += d_h_conv2d_3 * x_halo_0;
+                        sum_1_1_0 += d_h_conv2d_3 * x_halo_2;
                     }
                 }
                 d_w[18 * o + 3 * p + q] = lane_sum_f32x8(sum_0_0_0);
@@ -195,9 +191,8 @@ static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_r
     }
 }
 
-/* d_x[n,c,h,w] = sum over p,q,o where 0 <= h-p+1 < 8 of
-   d_h_relu_d_h_conv2d[n,o,h-p+1,w-q+2]*w[o,c,p,q] */
-static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d_h_conv2d,
+/* d_x[n,c,h,w] = sum over p,q,o where 0 <= h-p+1 < 8 of d_h_conv2d[n,o,h-p+1,w-q+2]*w[o,c,p,q] */
+static void kernel_d_x(const float *restrict w, const float *restrict d_h_conv2d,
     float *restrict d_x, int threads)
 {
     const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
@@ -212,13 +207,13 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d
             for (int64_t q = 0; q < 3; ++q) {
                 for (int64_t o = 0; o < 3; ++o) {
                     const f32x8 w_0 = splat_kept_f32x8(w[3 * p + q + 18 * o]);
-                    const f32x8 d_h_relu_d_h_conv2d_1 = load_kept_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 12);
+                    const f32x8 d_h_conv2d_1 = load_kept_f32x8(d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 12);
                     const f32x8 w_2 = splat_kept_f32x8(w[3 * p + q + 18 * o + 9]);
-                    const f32x8 d_h_relu_d_h_conv2d_3 = load_kept_f32x8(d_h_relu_d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 252);
-                    sum_0_0_0 += d_h_relu_d_h_conv2d_1 * w_0;
-                    sum_0_1_0 += d_h_relu_d_h_conv2d_1 * w_2;
-                    sum_1_0_0 += d_h_relu_d_h_conv2d_3 * w_0;
-                    sum_1_1_0 += d_h_relu_d_h_conv2d_3 * w_2;
+                    const f32x8 d_h_conv2d_3 = load_kept_f32x8(d_h_conv2d + 10 * h - 10 * p - q + 80 * o + 252);
+                    sum_0_0_0 += d_h_conv2d_1 * w_0;
+                    sum_0_1_0 += d_h_conv2d_1 * w_2;
+                    sum_1_0_0 += d_h_conv2d_3 * w_0;
+                    sum_1_1_0 += d_h_conv2d_3 * w_2;
                 }
             }
         }
@@ -229,14 +224,16 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_relu_d
     }
 }
 
-/* d_h[i,j,k,l] = cotangent_loss*(h[i,j,k,l] + h[i,j,k,l]) */
-static void kernel_d_h_2(const float *h, const float *cotangent_loss, float *d_h, int threads)
+/* d_h_masked[i,j,k,l] = where(h[i,j,k,l] <= 0, 0, cotangent_loss*(h[i,j,k,l] + h[i,j,k,l])) */
+static void kernel_d_h_masked_2(const float *h, const float *cotangent_loss, float *d_h_masked,
+    int threads)
 {
-    const int team = (double)192 < AUTODIFFC_GATE ? 1 : threads;
+    const int team = (double)384 < AUTODIFFC_GATE ? 1 : threads;
     AUTODIFFC_PARALLEL_FOR
     for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
         const f32x8 h_0 = load_f32x8(h + ijkl);
-        store_f32x8(d_h + ijkl, cotangent_loss[0] * (h_0 + h_0));
+        const float operand0 = cotangent_loss[0];
+        store_f32x8(d_h_masked + ijkl, select_f32x8(h_0 <= splat_f32x8(0.0f), splat_f32x8(0.0f), operand0 * (h_0 + h_0)));
     }
 }
 
