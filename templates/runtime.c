@@ -69,11 +69,14 @@
 #define AUTODIFFC_KEEP_16(v) (void)0
 #endif
 
-/* { v[first index], v[second index], … }; `ints` is the vector type of the indices */
+/* { v[first index], v[second index], … }; `ints` is the vector type of the indices. CHOOSE has the
+   elements of b behind those of a. */
 #if defined(__clang__)
 #define AUTODIFFC_SHUFFLE(v, ints, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#define AUTODIFFC_CHOOSE(a, b, ints, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define AUTODIFFC_SHUFFLE(v, ints, ...) __builtin_shuffle(v, (ints){__VA_ARGS__})
+#define AUTODIFFC_CHOOSE(a, b, ints, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
 #endif
 
 AUTODIFFC_MAY_BE_UNUSED static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }

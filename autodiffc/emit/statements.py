@@ -24,6 +24,7 @@ from autodiffc.loops.ir import (
     Set,
     Stmt,
     Store,
+    Transpose,
     Var,
     Zero,
     statements,
@@ -73,6 +74,8 @@ class StatementWriter:
         elif isinstance(stmt, Zero):
             size = f"sizeof *{stmt.buffer}"
             self.add(f"memset({stmt.buffer}, 0, (size_t){extent_text(stmt.count)} * {size});")
+        elif isinstance(stmt, Transpose):
+            self._transpose(stmt)
         elif isinstance(stmt, FailUnless):
             tests = " || ".join(f"{int_text(c)} < 0" for c in stmt.conditions)
             self.add(f"if ({tests}) return 1;")
@@ -152,6 +155,12 @@ class StatementWriter:
             self.add(f"store_{kind}({where}, {text});")
         else:
             self.add(f"store_part_{kind}({where}, {text}, {int_text(stmt.count)});")
+
+    def _transpose(self, stmt: Transpose) -> None:
+        name = self.values.helper("transpose", stmt.dtype, stmt.lanes)
+        sides = (stmt.source, stmt.source_step), (stmt.result, stmt.result_step)
+        given = [f"{pointer_text(x.buffer, x.index)}, {int_text(step)}" for x, step in sides]
+        self.add(f"{name}({', '.join(given)});")
 
 
 def _simple(value: Int) -> bool:

@@ -227,6 +227,11 @@ class ValueWriter:
         self.vectors.add((dtype, lanes))
         return vector_type(dtype, lanes)
 
+    def helper(self, name: str, dtype: str, lanes: int) -> str:
+        """The C name of a function of vectors, which the module then defines."""
+        self.helpers.setdefault((name, dtype, lanes))
+        return f"{name}_{self.kind(dtype, lanes)}"
+
     def _mask(self, mask: MaskFirst) -> Text:
         inner = self._write(mask.value)
         name = vector_type(inner.dtype, mask.lanes)

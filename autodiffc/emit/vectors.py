@@ -8,7 +8,7 @@ computed alike: a result depends on the element alone, never on its place in a v
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from autodiffc.emit.resources import templates
@@ -36,6 +36,7 @@ FUNCTION_CALLS: dict[str, tuple[str, ...]] = {
     "abs": (),
     "with_sign": (),
     "any_lane": (),
+    "transpose": (),
     "scale": (),
     "exp_tail": (),
     "log_tail": (),
@@ -126,6 +127,7 @@ def _settings(dtype: str, lanes: int) -> dict[str, Any]:
         "step": "4503599627370496.0" if double else "8388608.0f",  # from here on all are integers
         # in bytes, of the registers that hold it
         "kept": item * lanes if dtype in ("float32", "float64") and item * lanes >= 16 else None,
+        "exchanges": exchanges(lanes, item) if item > 1 else [],
         "halves": _halves(lanes) if dtype in ("float32", "float64") else [],
     }
 
@@ -138,3 +140,44 @@ def _halves(lanes: int) -> list[str]:
         found.append(", ".join(str((k + width) % lanes) for k in range(lanes)))
         width //= 2
     return found
+
+
+Exchange = tuple[int, int, int, str]
+
+
+def exchanges(lanes: int, item: int) -> list[list[Exchange]]:
+    """How `lanes` rows of as many elements are transposed: rounds of exchanges between two rows.
+
+    Each exchange makes a row of two: its place, theirs, and which elements of both it takes, those
+    of the second counted on from the first's. A round swaps the off-diagonal quarters of blocks of
+    2 by 2, of 4 by 4, …, up to all rows. Rows of four bytes an element have their first two rounds
+    within 16 bytes, so that these are single instructions everywhere.
+    """
+    distances = [1 << k for k in range(lanes.bit_length() - 1)]
+    rounds = []
+    if item == 4 and lanes >= 4:
+        rounds, distances = [*_quartets(lanes)], distances[2:]
+    for d in distances:
+        low = [k if not k & d else lanes + k - d for k in range(lanes)]
+        high = [k + d if not k & d else lanes + k for k in range(lanes)]
+        rounds.append([(i, i & ~d, i | d, _text(high if i & d else low)) for i in range(lanes)])
+    return rounds
+
+
+def _quartets(lanes: int) -> Iterator[list[Exchange]]:
+    """Two rounds that transpose blocks of 4 by 4."""
+    starts = range(0, lanes, 4)
+    mixed = [[k + e for q in starts for e in (q, lanes + q, q + 1, lanes + q + 1)] for k in (0, 2)]
+    pairs = [[k + e for q in starts for e in (q, q + 1, lanes + q, lanes + q + 1)] for k in (0, 2)]
+    yield [
+        (q + k, q + k // 2 * 2, q + k // 2 * 2 + 1, _text(mixed[k % 2]))
+        for q in starts
+        for k in range(4)
+    ]
+    yield [
+        (q + k, q + k // 2, q + k // 2 + 2, _text(pairs[k % 2])) for q in starts for k in range(4)
+    ]
+
+
+def _text(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))

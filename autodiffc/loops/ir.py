@@ -15,6 +15,7 @@
            | Set(name, value)
            | Store(buffer, index, value, lanes, count)
            | Zero(buffer, count)
+           | Transpose(dtype, lanes, source, result, steps) a block of rows that becomes columns
            | FailUnless(conditions)                         leaves with E_INDEX
            | Comment(text)
     Kernel = (name, comment, params, dims, body, work)
@@ -212,6 +213,21 @@ class Zero:
 
 
 @dataclass(frozen=True)
+class Transpose:
+    """`result[k * result_step + r] = source[r * source_step + k]` for `lanes` k and as many r.
+
+    `source` and `result` say where the two blocks begin.
+    """
+
+    dtype: str
+    lanes: int
+    source: Load
+    result: Load
+    source_step: Linear
+    result_step: Linear
+
+
+@dataclass(frozen=True)
 class FailUnless:
     conditions: tuple[Linear, ...]
 
@@ -221,7 +237,7 @@ class Comment:
     text: str
 
 
-Stmt = For | If | Block | Let | LetInt | Var | Set | Store | Zero | FailUnless | Comment
+Stmt = For | If | Block | Let | LetInt | Var | Set | Store | Zero | Transpose | FailUnless | Comment
 
 
 @dataclass(frozen=True)

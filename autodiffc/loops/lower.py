@@ -48,6 +48,7 @@ from autodiffc.loops.plain import (
     sum_statements,
 )
 from autodiffc.loops.tiled import tiled_statements
+from autodiffc.loops.transpose import transpose_statements, transposition
 from autodiffc.loops.vector import vector_lanes, vector_statements
 from autodiffc.schedule.coverage import collides, covers, inside
 from autodiffc.schedule.kernels import (
@@ -189,6 +190,10 @@ def _cluster(
         for n in members
     ]
     floats = _vector_float(members) if target else None
+    dtype = members[0].dtype
+    blocks = transposition(joint, [dtype, *dtypes], target) if target else None
+    if blocks:
+        return transpose_statements(joint, blocks, dtype, builder.pointer(members[0]), buffers)
     lanes = vector_lanes(joint, floats, target) if floats and target else 0
     if lanes:
         return vector_statements(joint, listed, dtypes, buffers, lanes, builder.fresh)
@@ -338,6 +343,10 @@ def _piece(
 ) -> list[Stmt]:
     buffer = builder.pointer(node)
     if piece.combine == "set":
+        types = [node.dtype, *(node.inputs[a.operand].dtype for a in nest.operands)]
+        blocks = transposition(nest, types, target) if target else None
+        if blocks:
+            return transpose_statements(nest, blocks, node.dtype, buffer, buffers)
         return place_statements(nest, buffer, buffers)
     if collides(piece):
         return scatter_statements(nest, buffer, buffers, _safe_indices(piece, nest))

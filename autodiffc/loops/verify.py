@@ -31,6 +31,7 @@ from autodiffc.loops.ir import (
     Set,
     Stmt,
     Store,
+    Transpose,
     Var,
     Zero,
 )
@@ -87,6 +88,10 @@ class _Verifier:
                 self._store(stmt, integers, values)
             elif isinstance(stmt, Zero):
                 self._written(stmt.buffer)
+            elif isinstance(stmt, Transpose):
+                self._written(stmt.result.buffer)
+                self._value(stmt.source, integers, values)
+                self._int(stmt.result.index, integers)
             elif isinstance(stmt, FailUnless):
                 self._check(stmt, integers)
 
