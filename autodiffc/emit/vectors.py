@@ -128,6 +128,7 @@ def _settings(dtype: str, lanes: int) -> dict[str, Any]:
         # in bytes, of the registers that hold it
         "kept": item * lanes if dtype in ("float32", "float64") and item * lanes >= 16 else None,
         "exchanges": exchanges(lanes, item) if item > 1 else [],
+        "mask_halves": [n for n in (32, 16) if n < item * lanes],  # bytes
         "halves": _halves(lanes) if dtype in ("float32", "float64") else [],
     }
 

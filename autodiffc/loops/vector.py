@@ -7,15 +7,20 @@
 The rest runs through the same vector code as every block, so an element has the same bits wherever
 it lies. Nothing outside the array is touched, and no element is computed twice, so a result may
 take the place of an operand.
+
+A block with several of the longer functions (exp, log, sin) is one chain of operations, each of
+which waits for the one before, and so long that the processor does not see far enough ahead to
+begin the next block. There the loop takes two blocks at a time, statement by statement in turn.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from autodiffc.graph.extents import ExtentLike
-from autodiffc.graph.scalars import Arg, Scalar, replace_args, replace_indices, walk
+from autodiffc.graph.scalars import Arg, Scalar, replace_args, replace_indices, rewrite, walk
 from autodiffc.loops.addresses import Scope
 from autodiffc.loops.ir import (
     Block,
@@ -35,10 +40,12 @@ from autodiffc.loops.ir import (
 )
 from autodiffc.loops.plain import is_contiguous, nest_loops
 from autodiffc.schedule.nest import Address, Nest, memory_order
-from autodiffc.schedule.vectors import has_math, lanes_for
+from autodiffc.schedule.vectors import has_math, lanes_for, math_calls
 from autodiffc.targets import Target
 
 SHORT = 4  # a loop this short is left to plain code, unless libm would be called in it
+PAIRED = 3  # from so many of the longer functions on, blocks go in pairs
+PAIRS = 4  # if there are at least so many pairs
 Result = tuple[str, str, str | None]
 
 
@@ -93,6 +100,11 @@ class _VectorCluster:
         # operands used more than once are loaded once, into variables
         self.names = {a: fresh(f"{buffers[a.operand]}_0") for a, n in uses.items() if n > 1}
         self.spread = any(has_math(body) for body in nest.bodies)
+        extent, long = nest.extents[self.index], sum(map(math_calls, nest.bodies)) >= PAIRED
+        few = isinstance(extent, int) and extent < 2 * PAIRS * lanes
+        self.pairs = long and not few and len(nest.bodies) > 1
+        named = [*self.names.values(), *(name for name, _, _ in results)] if self.pairs else []
+        self.second = {name: fresh(f"{name}_next") for name in named}  # in a pair's second block
 
     def statements(self) -> list[Stmt]:
         if not self.around:
@@ -116,17 +128,22 @@ class _VectorCluster:
         name, rest = self.nest.names[self.index], extent % self.lanes
         whole = extent - rest
         if whole == 0:
-            return list(self._block(scope, integer(0), integer(rest)))
+            return list(self._block(scope, integer(0), count=integer(rest)))
         if extent == self.lanes:
             return list(self._block(scope, integer(0)))
         stmts: list[Stmt] = []
-        if whole > self.lanes:
-            body = self._block(scope, variable(name))
-            stmts.append(For(name, integer(0), integer(whole), body, self.lanes, mode))
+        step = self.lanes * (1 + self.pairs)
+        end = whole - whole % step
+        if end > self.lanes:
+            starts = [variable(name) + k for k in range(0, step, self.lanes)]
+            body = self._block(scope, *starts)
+            stmts.append(For(name, integer(0), integer(end), body, step, mode))
         else:
             stmts.append(Block(self._block(scope, integer(0))))
+        if end not in (self.lanes, whole):
+            stmts.append(Block(self._block(scope, integer(end))))
         if rest:
-            stmts.append(Block(self._block(scope, integer(whole), integer(rest))))
+            stmts.append(Block(self._block(scope, integer(whole), count=integer(rest))))
         return stmts
 
     def _open_blocks(self, scope: Scope, extent: ExtentLike, mode: str) -> list[Stmt]:
@@ -135,47 +152,72 @@ class _VectorCluster:
         blocks = FloorDiv(integer(extent), self.lanes)
         start = Linear(((self.lanes, block),))
         rest = integer(extent) - start
-        last = self._block(scope, start, rest)
-        return [
-            For(block, integer(0), blocks, self._block(scope, start), 1, mode),
-            Block((LetInt(block, blocks), If((rest - 1,), last))),
-        ]
+        last = self._block(scope, start, count=rest)
+        end = Block((LetInt(block, blocks), If((rest - 1,), last)))
+        if not self.pairs:
+            return [For(block, integer(0), blocks, self._block(scope, start), 1, mode), end]
+        pair, pairs = f"{self.nest.names[self.index]}_pair", FloorDiv(integer(extent), 2 * self.lanes)
+        first = Linear(((2 * self.lanes, pair),))
+        odd = If((integer(extent) - first - self.lanes,), self._block(scope, first))
+        body = self._block(scope, first, first + self.lanes)
+        loop = For(pair, integer(0), pairs, body, 1, mode)
+        return [loop, Block((LetInt(pair, pairs), odd)), end]
 
-    def _block(self, outer: Scope, start: Linear, count: Linear | None = None) -> tuple[Stmt, ...]:
-        """One vector of each body; all loads come before the stores, as in place they must."""
+    def _block(
+        self, outer: Scope, *starts: Linear, count: Linear | None = None
+    ) -> tuple[Stmt, ...]:
+        """A vector of each body from each of the starts; all loads come before the stores, as in
+        place they must."""
         scope = outer.child()
+        parts = [self._part(scope, start, count, k) for k, start in enumerate(starts)]
+        loads, lets, stores = zip(*parts, strict=True)
+        in_turn = [let for both in zip(*lets, strict=True) for let in both]
+        return (*scope.take_pending(), *chain(*loads), *in_turn, *chain(*stores))
+
+    def _part(
+        self, scope: Scope, start: Linear, count: Linear | None, copy: int
+    ) -> tuple[list[Stmt], list[Stmt], list[Stmt]]:
+        """Loads, values and stores of one vector; a second `copy` has names of its own."""
         scope.values[self.index] = start
         where = scope.index(self.nest.out)
-        lets: list[Stmt] = self._named_loads(scope, count)
+        loads = self._named_loads(scope, count, copy)
+        lets: list[Stmt] = []
         stores: list[Stmt] = []
-        for body, (name, dtype, buffer) in zip(self.nest.bodies, self.results, strict=True):
-            value = self._value(body, scope, count)
+        for body, (result, dtype, buffer) in zip(self.nest.bodies, self.results, strict=True):
+            name, value = self._name(result, copy), self._value(body, scope, count, copy)
             if buffer is not None and len(self.nest.bodies) == 1:
                 stores.append(Store(buffer, where, value, self.lanes, count))
                 continue
             lets.append(Let(name, dtype, value, self.lanes))
             if buffer is not None:
                 stores.append(Store(buffer, where, Name(name), self.lanes, count))
-        return (*scope.take_pending(), *lets, *stores)
+        return loads, lets, stores
 
-    def _value(self, body: Scalar, scope: Scope, count: Linear | None) -> Scalar:
+    def _name(self, name: str, copy: int) -> str:
+        return self.second.get(name, name) if copy else name
+
+    def _value(self, body: Scalar, scope: Scope, count: Linear | None, copy: int) -> Scalar:
         """A body with its operands as vectors."""
+
+        def renamed(part: Scalar) -> Scalar:
+            return Name(self._name(part.name, copy)) if isinstance(part, Name) else part
 
         def operand(k: int) -> Scalar:
             address = self.nest.operands[k]
             if address in self.names:
-                return Name(self.names[address])
+                return Name(self._name(self.names[address], copy))
             return self._load(address, scope, count)
 
+        body = rewrite(body, renamed) if copy else body
         return replace_indices(replace_args(body, operand), lambda k: self._int_value(k, scope))
 
-    def _named_loads(self, scope: Scope, count: Linear | None) -> list[Stmt]:
+    def _named_loads(self, scope: Scope, count: Linear | None, copy: int) -> list[Stmt]:
         lets: list[Stmt] = []
         for k, address in enumerate(self.nest.operands):
             name = self.names.get(address)
             if name and address not in self.nest.operands[:k]:
                 load = self._load(address, scope, count)
-                lets.append(Let(name, self.dtypes[k], load, load.lanes))
+                lets.append(Let(self._name(name, copy), self.dtypes[k], load, load.lanes))
         return lets
 
     def _load(self, address: Address, scope: Scope, count: Linear | None) -> Load:

@@ -288,6 +288,10 @@ _function("isfinite", "predicate", np.isfinite, samples=(ANY,), differentiable=F
 _float("sigmoid", lambda x: 1 / (1 + np.exp(-x)), ANY, sympy="1/(1 + exp(-x))",
        expand=lambda x: 1.0 / (1.0 + call("exp", -x)),
        partials=(lambda x, out: out * (1.0 - out),), latex=r"\sigma\left({0}\right)")
+# One rounding less than x*sigmoid(x), and right where the sigmoid is denormal.
+_float("silu", lambda x: x / (1 + np.exp(-x)), ANY, sympy="x/(1 + exp(-x))",
+       expand=lambda x: x / (1.0 + call("exp", -x)),
+       partials=(lambda x, out: call("sigmoid", x) + out * (1.0 - call("sigmoid", x)),))
 _float("softplus", lambda x: np.logaddexp(0, x), ANY, sympy="log(1 + exp(x))",
        expand=lambda x: call("relu", x) + call("log1p", call("exp", -call("abs", x))),
        partials=(lambda x, out: call("sigmoid", x),))

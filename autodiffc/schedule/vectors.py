@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from autodiffc.graph.functions import FUNCTIONS
-from autodiffc.graph.scalars import Arg, Call, Cast, Const, Index, Scalar, Size, dtype_of
+from autodiffc.graph.scalars import Arg, Call, Cast, Const, Index, Scalar, Size, dtype_of, walk
 from autodiffc.graph.types import is_float
 from autodiffc.ops.functions import expansion
 from autodiffc.targets import Target
@@ -70,6 +70,19 @@ def has_math(body: Scalar) -> bool:
             )
         return body.function in VECTOR_MATH or any(has_math(a) for a in body.args)
     return isinstance(body, Cast) and has_math(body.x)
+
+
+def math_calls(body: Scalar) -> int:
+    """How many functions a body calls that take dozens of instructions each."""
+    found = 0
+    for part in walk(body):
+        if not isinstance(part, Call):
+            continue
+        if FUNCTIONS[part.function].expand is not None:
+            args = [Arg(k) for k in range(len(part.args))]
+            found += math_calls(expansion(part.function, args, "float32"))
+        found += part.function in SMOOTH - {"sqrt"}
+    return found
 
 
 def lanes_for(extent: object, floats: str, target: Target) -> int:
