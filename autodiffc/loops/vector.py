@@ -156,7 +156,10 @@ class _VectorCluster:
         end = Block((LetInt(block, blocks), If((rest - 1,), last)))
         if not self.pairs:
             return [For(block, integer(0), blocks, self._block(scope, start), 1, mode), end]
-        pair, pairs = f"{self.nest.names[self.index]}_pair", FloorDiv(integer(extent), 2 * self.lanes)
+        pair, pairs = (
+            f"{self.nest.names[self.index]}_pair",
+            FloorDiv(integer(extent), 2 * self.lanes),
+        )
         first = Linear(((2 * self.lanes, pair),))
         odd = If((integer(extent) - first - self.lanes,), self._block(scope, first))
         body = self._block(scope, first, first + self.lanes)
