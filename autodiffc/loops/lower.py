@@ -235,24 +235,32 @@ def build_raw(node: Node) -> Nest:
 
 
 def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Builder) -> list[Stmt]:
+    """One scan for an extremum, its position, or both, wherever each of them is stored."""
     values = [n for n in members if n.formula.combine in ("max", "min")]
     positions = [n for n in members if n.formula.combine in ("argmax", "argmin")]
-    first = members[0]
-    keep_order = (positions or values)[0]
-    formula = keep_order.formula
-    if values:
-        formula = replace(
-            formula,
-            finish=values[0].formula.finish,
-            finish_operands=values[0].formula.finish_operands,
-        )
-    nest = builder.with_free_names(build_nest(first, formula))
+    first = (values or positions)[0]
+    nest, position_out = _with_two_results(first, (positions or values)[0])
+    nest = builder.with_free_names(nest)
     buffers = _operand_pointers(first, nest, builder)
     dtype = dtype_of(first.formula.body, _operand_dtypes(first, first.formula))
     pointer = [builder.pointer(n) if n in results else None for n in (*values[:1], *positions[:1])]
     value = pointer[0] if values else None
     position = pointer[-1] if positions else None
-    return extremum_statements(nest, dtype, value, position, buffers)
+    stmts = extremum_statements(nest, dtype, value, position, buffers, position_out)
+    if value is not None and not covers(first):
+        stmts.insert(0, Zero(value, product(first.shape)))
+    return stmts
+
+
+def _with_two_results(value: Node, position: Node) -> tuple[Nest, Address]:
+    """The nest of an extremum, and where it stores the position."""
+    nest = build_nest(value, value.formula, merge=False)
+    other = build_nest(position, position.formula, merge=False).out
+    wide = replace(nest, finish_operands=(*nest.finish_operands, other))
+    combine = position.formula.combine  # whose reduced indices must stay apart
+    merged = collapse(replace(wide, combine=combine))
+    *rest, other = merged.finish_operands
+    return replace(merged, finish_operands=tuple(rest), combine=combine), other
 
 
 def _formula(

@@ -277,8 +277,9 @@ def extremum_statements(
     value_buffer: str | None,
     position_buffer: str | None,
     buffers: dict[int, str],
+    position_out: Address | None = None,
 ) -> list[Stmt]:
-    """A scan for the first extremum: its value, its position, or both.
+    """A scan for the first extremum: its value, its position (at `position_out`), or both.
 
     NaN wins and stays. A scan for a position runs backwards, so that the last point to win is the
     first of its equals: one comparison, where a forward scan would have to remember more.
@@ -301,7 +302,7 @@ def extremum_statements(
         if value_buffer is not None:
             tail += finish_store(nest, value_buffer, scope, Name("best"))
         if position_buffer is not None:
-            tail.append(Store(position_buffer, scope.index(nest.out), Name("at")))
+            tail.append(Store(position_buffer, scope.index(position_out or nest.out), Name("at")))
         return [*head, *guarded(nest, loops), *tail]
 
     order = memory_order(nest)

@@ -296,7 +296,7 @@ class _Padder:
         return (
             node not in self._outputs
             and all(user.op == "compute" for user in self._graph.users(node))
-            and all(p.combine in ("set", "sum") for p in node.pieces)
+            and all(p.combine in ("set", "sum", "max", "min") for p in node.pieces)
             and all(isinstance(row, Affine) for p in node.pieces for row in p.out)
         )
 

@@ -235,17 +235,19 @@ def _computed_behind(node: Node, home: dict[Node, int]) -> list[Node]:
 
 
 def are_twins(a: Node, b: Node) -> bool:
-    """An extremum and its position over the same points."""
+    """An extremum and its position over the same points; one may lie between zeros."""
     if a.op != "compute" or a.inputs != b.inputs or len(a.pieces) != 1 or len(b.pieces) != 1:
         return False
     pair = {a.formula.combine, b.formula.combine}
     if pair not in ({"max", "argmax"}, {"min", "argmin"}):
         return False
+    if a.formula.reduced != b.formula.reduced:
+        return False
     return _without_result(a.formula) == _without_result(b.formula)
 
 
 def _without_result(formula: Comprehension) -> Comprehension:
-    return replace(formula, combine="set", finish=None, finish_operands=())
+    return replace(formula, out=(), combine="set", finish=None, finish_operands=())
 
 
 def _kind(members: Sequence[Node]) -> str:
