@@ -67,8 +67,8 @@ def _chosen(nest: Nest, dtype: str, target: Target) -> Tiling | None:
 def _cheapest(nest: Nest, found: Sequence[Tiling], item: int, target: Target) -> Tiling | None:
     """The best with its order of loops; waiting for memory only adds to the cost.
 
-    The best of those that tile the same indices are compared first, then the others like the one
-    that wins, and last the orders of loops around it. Small sums stay in the first cache.
+    The best few of those that tile the same indices are compared, then the orders of loops around
+    the one that wins. Small sums stay in the first cache.
     """
     if _is_small(nest):
         best = min(found, key=lambda t: t.cost, default=None)
@@ -77,11 +77,9 @@ def _cheapest(nest: Nest, found: Sequence[Tiling], item: int, target: Target) ->
     for tiling in sorted(found, key=lambda t: t.cost):
         ways.setdefault(_way(tiling), []).append(tiling)
     memory = Memory(nest, item, target)
-    first = memory.best([some[0] for some in ways.values()])
-    if first is None:
-        return None
-    best = memory.best(ways[_way(first)][:MOST_ALIKE])
-    return memory.in_best_order(best or first)
+    alike = [t for some in ways.values() for t in some[:MOST_ALIKE]]
+    best = memory.best(sorted(alike, key=lambda t: t.cost))
+    return best and memory.in_best_order(best)
 
 
 def _way(tiling: Tiling) -> object:

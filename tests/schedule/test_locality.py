@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import autodiffc as ad
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.expression import Expression
+from autodiffc.graph.extents import defaults
 from autodiffc.passes import specialize
 from autodiffc.schedule.locality import LINE, PAGE, Stream, Walk, footprint, runs, waiting
 from autodiffc.schedule.nest import Nest, build_nest
@@ -100,3 +101,13 @@ def test_an_order_names_every_kept_index_once(shape: tuple[int, int, int]) -> No
     n, k, m = shape
     nest, tiling = tiled(ad.input("a", (n, k)) @ ad.input("b", (k, m)))
     assert sorted(tiling.order) == sorted(nest.kept)
+
+
+def test_weights_that_come_from_memory_meet_rows_of_several_results() -> None:
+    """A full layer over few images: else the images come from the second cache for each weight."""
+    nest, tiling = tiled(ad.linear(ad.input("x", (8, 9216)), ad.input("w", (4096, 9216))))
+    images, features = (
+        tiling.size(k) for k in sorted(nest.kept, key=lambda k: defaults(nest.extents[k]))
+    )
+    assert images >= 3
+    assert features >= 3
