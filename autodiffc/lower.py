@@ -25,6 +25,7 @@ from autodiffc.graph.verify import verify as verify_graph
 from autodiffc.passes import fuse, gather, inline, normalize, route, share, simplify, specialize
 from autodiffc.passes.split import split
 from autodiffc.runtime.initial import describe_initializer
+from autodiffc.schedule.effort import GATE
 from autodiffc.schedule.halo import halo
 from autodiffc.schedule.layout import choose_layouts
 from autodiffc.schedule.plan import Plan, Planner
@@ -70,6 +71,7 @@ class Options:
     without: Sequence[str] = ()  # names of passes to leave out
     plain: bool = False  # the plain schedule: loops alone, as much code for any extents
     verify: bool = field(default_factory=verification_wanted)
+    gate: int = GATE  # the effort from which on threads share a kernel; see `schedule/effort.py`
 
 
 def lower(
@@ -83,12 +85,16 @@ def lower(
     without: Sequence[str] = (),
     plain: bool = False,
     verify: bool | None = None,
+    gate: int = GATE,
 ) -> Emitted:
-    """The C module of a model; `verify` None leaves the choice to the environment."""
+    """The C module of a model; `verify` None leaves the choice to the environment.
+
+    Threads share kernels whose effort is at least `gate` (`schedule/effort.py`).
+    """
     from autodiffc.version import __version__
 
     verify = verification_wanted() if verify is None else verify
-    options = Options(dims, dtype, target, threads, prefix, without, plain, verify)
+    options = Options(dims, dtype, target, threads, prefix, without, plain, verify, gate)
     program = build_program(model)  # type: ignore[arg-type]
     for graph in program.graphs.values():
         checked(graph, "differentiate", options)
@@ -99,7 +105,7 @@ def lower(
     plans = planned(program, sizes)
     layout = laid_out(program, sizes, options)
     emitted = emit_program(
-        layout, plans, get_target(target), __version__, tiles=not plain, verify=verify
+        layout, plans, get_target(target), __version__, tiles=not plain, verify=verify, gate=gate
     )
     return replace(emitted, manifest=described(emitted.manifest))
 

@@ -1,23 +1,6 @@
 /* --- Loops: pragmas that vanish where OpenMP is off, and bounds of guarded loops --- */
 
-/* Kernels with less work than this, in operations, run on one thread. */
-#ifndef AUTODIFFC_GATE
-#define AUTODIFFC_GATE 200000.0
-#endif
-
 #define AUTODIFFC_PRAGMA(text) _Pragma(#text)
-#ifdef _OPENMP
-#define AUTODIFFC_PARALLEL_FOR \
-    AUTODIFFC_PRAGMA(omp parallel for schedule(static) num_threads(team) if (team > 1))
-#define AUTODIFFC_PARALLEL_FOR_SIMD \
-    AUTODIFFC_PRAGMA(omp parallel for simd schedule(static) num_threads(team) if (parallel : team > 1))
-#elif defined(AUTODIFFC_OMP_SIMD)
-#define AUTODIFFC_PARALLEL_FOR (void)team;
-#define AUTODIFFC_PARALLEL_FOR_SIMD (void)team; AUTODIFFC_PRAGMA(omp simd)
-#else
-#define AUTODIFFC_PARALLEL_FOR (void)team;
-#define AUTODIFFC_PARALLEL_FOR_SIMD (void)team;
-#endif
 #if defined(_OPENMP) || defined(AUTODIFFC_OMP_SIMD)
 #define AUTODIFFC_SIMD AUTODIFFC_PRAGMA(omp simd)
 #define AUTODIFFC_SIMD_SUM(sum) AUTODIFFC_PRAGMA(omp simd reduction(+ : sum))
@@ -90,17 +73,4 @@ AUTODIFFC_MAY_BE_UNUSED static inline int64_t floor_div(int64_t a, int64_t k)
 AUTODIFFC_MAY_BE_UNUSED static inline int64_t ceil_div(int64_t a, int64_t k)
 {
     return a / k + (a % k > 0);
-}
-
-/* How many threads a call may use: what the workspace asks for, at most what was compiled for. */
-AUTODIFFC_MAY_BE_UNUSED static inline int team_limit(int32_t wanted, int32_t most)
-{
-#ifdef _OPENMP
-    const int32_t threads = wanted > 0 ? wanted : omp_get_max_threads();
-    return most > 0 && threads > most ? most : threads;
-#else
-    (void)wanted;
-    (void)most;
-    return 1;
-#endif
 }

@@ -2,7 +2,8 @@
 
 A compiler started for each of hundreds of small models would take minutes; this harness lowers
 every model under a prefix of its own, compiles all C files in one build, and hands out a `Compiled`
-for each. Set AUTODIFFC_TEST_SANITIZE to build with ASan and UBSan (see tests/sanitize).
+for each. Set AUTODIFFC_TEST_SANITIZE to build with ASan and UBSan, or to `thread` for TSan (see
+tests/gates/test_sanitizers.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from autodiffc.runtime.compiled import Compiled
 from autodiffc.targets import get_target
 
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -fno-omit-frame-pointer"
+TEAM = Path(__file__).parent / "gates" / "pthread_team.h"
+SANITIZE_THREADS = f'-fsanitize=thread -g -pthread -D_GNU_SOURCE -DAUTODIFFC_TEAM="{TEAM}"'
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class Case:
     model: Model
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     dims: Mapping[str, Any] | None = None
+
+
+def sanitizers() -> list[str]:
+    """Flags for what the environment asks for."""
+    wanted = os.environ.get("AUTODIFFC_TEST_SANITIZE")
+    return (SANITIZE_THREADS if wanted == "thread" else SANITIZE).split() if wanted else []
 
 
 def compile_cases(
@@ -45,8 +55,9 @@ def compile_cases(
     **options: Any,
 ) -> dict[str, Compiled]:
     """One `Compiled` a case, by name, all from one library. `options` go to `lower`."""
-    sanitize = SANITIZE.split() if os.environ.get("AUTODIFFC_TEST_SANITIZE") else []
-    flags = [level, *sanitize]
+    flags = [level, *sanitizers()]
+    if os.environ.get("AUTODIFFC_TEST_SANITIZE") == "thread":
+        options = {"gate": 0, **options}  # share whatever can be shared
     emitted = {
         case.name: lower(case.model, dims=case.dims, dtype=dtype, prefix=f"case{k}", **options)
         for k, case in enumerate(cases)

@@ -1,11 +1,13 @@
 """The entry points: checks, pointers into the arena, then one call after another.
 
 Every call of the plan becomes one line. Calls that only some outputs need stand behind a condition
-on the pointers that the caller gave.
+on the pointers that the caller gave. Where threads share kernels, the calls stand in a function of
+their own, which every thread of the team runs (`steps.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -13,21 +15,36 @@ from autodiffc.emit.conditions import Condition, any_of
 from autodiffc.emit.constants import collect_constants, constant_name, numbered
 from autodiffc.emit.layout import Layout
 from autodiffc.emit.statements import wrapped_list
+from autodiffc.emit.steps import (
+    Step,
+    accesses,
+    before_team,
+    gates,
+    serial_lines,
+    team_lines,
+)
 from autodiffc.emit.structs import offset_macro, prototypes
 from autodiffc.emit.values import C_TYPES, constant_text, extent_text
-from autodiffc.graph.extents import ExtentLike, dims_of, product
+from autodiffc.graph.extents import product
+from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import Const
+from autodiffc.loops.ir import Kernel
+from autodiffc.loops.team import bounds
+from autodiffc.schedule.effort import memory_effort
 from autodiffc.schedule.plan import ITEM_BYTES, Call, Plan, Slot
 from autodiffc.schedule.program import GENERAL, GRADIENT, NEXT, OUTPUT, split_key
 from autodiffc.schedule.words import ENTRY_WORDS, dim_variable
 
 INDENT = "    "
+Declaration = tuple[str, list[str]]  # a local variable, and the lines that declare it
 
 
 class KernelNames(Protocol):
     """What the writer asks of the module's kernels."""
 
-    dims: dict[str, tuple[str, ...]]
+    kernels: dict[str, Kernel]
+    gate: int | None
+    ranges: Mapping[str, tuple[int, int]]
 
     def name_of(self, call: Call) -> str: ...
 
@@ -58,10 +75,35 @@ class EntryWriter:
         plan = self.plans["training" if entry in ("forward", "backward") else entry]
         phase = 1 if entry == "backward" else 0
         calls = [c for c in plan.calls if c.phase == phase]
-        body = _Body(self, plan, entry)
-        lines = body.lines(calls)
-        signature = wrapped_list(f"{head}(", rest.removesuffix(")").split(", "), ")")
-        return "\n".join([*signature, "{", *(INDENT + x if x else x for x in lines), "}"])
+        params = rest.removesuffix(")").split(", ")
+        return _Body(self, plan, entry).text(calls, head, params)
+
+
+def _function(head: str, params: Sequence[str], lines: Sequence[str]) -> str:
+    """A function; parameters that its lines do not mention are named once, lest compilers warn."""
+    words = _words(lines)
+    unused = [f"(void){n};" for n in map(_param_name, params) if n not in words]
+    signature = wrapped_list(f"{head}(", params, ")")
+    return "\n".join([*signature, "{", *(INDENT + x if x else x for x in [*unused, *lines]), "}"])
+
+
+def _param_name(param: str) -> str:
+    return re.split(r"[\s*]+", param)[-1]
+
+
+def needed(declarations: Sequence[Declaration], lines: Sequence[str]) -> list[str]:
+    """The lines of those that the text mentions, or another one that it needs."""
+    found: list[str] = []
+    for name, declared in reversed(declarations):
+        if name in _words([*found, *lines]):
+            found = [*declared, *found]
+    return found
+
+
+def _words(lines: Iterable[str]) -> set[str]:
+    """Names in C, without those of members."""
+    text = re.sub(r"/\*.*?\*/", "", "\n".join(lines))
+    return set(re.findall(r"(?<!->)(?<!\.)\b[A-Za-z_]\w*", text))
 
 
 class _Locals:
@@ -90,7 +132,6 @@ class _Body:
         self.layout = writer.layout
         self.prefix, self.macro = self.layout.prefix, self.layout.macro
         self.used: dict[Slot, str] = {}  # values in the arena and their local pointers
-        self.mentioned: set[str] = set()  # what the steps read, of what need not be there
         self.locals = _Locals(
             self._module_names(), ("kernel_", f"{self.prefix}_", f"{self.macro}_")
         )
@@ -100,19 +141,36 @@ class _Body:
         defaults = {f"default_{n.name}" for n in self.layout.program.scalars}
         return ENTRY_WORDS | defaults | {dim_variable(d) for d in self.layout.open_dims}
 
-    def lines(self, calls: Sequence[Call]) -> list[str]:
-        wanted, null_checks = self._wanted(), self._null_checks(calls)
-        cotangents, steps, epilogue = self._cotangents(calls), self._steps(calls), self._epilogue()
-        return [
-            *self._checks(),
-            *wanted,
-            *null_checks,
-            *self._variables(calls),
-            *self._arena_pointers(),
-            *cotangents,
-            *steps,
-            *epilogue,
-        ]
+    def text(self, calls: Sequence[Call], head: str, params: Sequence[str]) -> str:
+        """The entry point, after a function with the steps of a team where it has any."""
+        null_checks, zeros = self._null_checks(calls), self._cotangent_zeros(calls)
+        steps = [self._step(call) for call in calls]
+        declarations = [*self._wanted(), *self._variables(), *self._cotangents(calls)]
+        before = before_team(steps)
+        alone, shared = steps[:before], steps[before:]
+        functions: list[str] = []
+        lines = [*null_checks, *self._start(), *zeros]
+        if any(step.team for step in shared):
+            name, inner = f"{self.entry}_calls", team_lines(shared)
+            inner = [*needed(declarations, inner), *inner]
+            title = f"/* The steps of {self.prefix}_{self.entry} for each thread of a team */\n"
+            typed = [*params, "team_part team"]
+            functions.append(title + _function(f"AUTODIFFC_ONCE static void {name}", typed, inner))
+            lines += [*serial_lines(alone), *self._run(shared, name, params)]
+        else:
+            lines += serial_lines(steps)
+        lines += self._epilogue()
+        declarations.append(("team", ["const team_part team = one_thread;"]))
+        lines = [*self._checks(), *needed(declarations, lines), *lines]
+        return "\n\n".join([*functions, _function(head, params, lines)])
+
+    def _run(self, steps: Sequence[Step], name: str, params: Sequence[str]) -> list[str]:
+        """The call of the steps, by as many threads as there may be and have something to do."""
+        count = f"team_limit(workspace->threads, {self.layout.threads or 0})"
+        if tests := [f"{extent_text(work)} >= {gate}" for work, gate in gates(steps)]:
+            count = f"{' || '.join(tests)} ? {count} : 1"
+        given = ["threads", name, *map(_param_name, params)]
+        return [f"const int threads = {count};", *wrapped_list("AUTODIFFC_RUN(", given, ")", 92)]
 
     # --- Checks ---
 
@@ -135,20 +193,24 @@ class _Body:
                 lines.append(f"if (!cotangents) return {self.macro}_E_NULL;")
         return lines
 
-    def _wanted(self) -> list[str]:
+    def _wanted(self) -> list[Declaration]:
         """Which outputs (input gradients) the caller asks for."""
+        lines: list[Declaration] = []
         if self.entry == "backward":
             found = [("gradient", str(n.name), n.dtype) for n in self.layout.input_grads]
-            lines, source = ["const int general = cotangents != NULL;"], "input_grads"
+            source = "input_grads"
+            lines.append(("general", ["const int general = cotangents != NULL;"]))
         else:
             found = [("output", name, n.dtype) for name, n in self.layout.outputs.items()]
-            lines, source = [], "outputs"
+            source = "outputs"
         for kind, name, dtype in found:
-            pointer = f"{C_TYPES[dtype]} *const {self._target(kind, name)}"
-            lines.append(f"{pointer} = {source} ? {source}->{name} : NULL;")
+            target = self._target(kind, name)
+            text = f"{C_TYPES[dtype]} *const {target} = {source} ? {source}->{name} : NULL;"
+            lines.append((target, [text]))
         if self.before_backward:
             given = " && ".join(f"inputs->{name} != NULL" for name in self.before_backward)
-            lines.append(f"const int for_backward = {given}; /* whether backward can follow */")
+            text = f"const int for_backward = {given}; /* whether backward can follow */"
+            lines.append(("for_backward", [text]))
         return lines
 
     def _target(self, kind: str, name: str) -> str:
@@ -201,10 +263,7 @@ class _Body:
     def condition(self, wanted: frozenset[str]) -> Condition:
         """When a call is needed."""
         terms = [self._term(key) for key in wanted]
-        found = any_of(term for term in terms if term is not None)
-        if any(test.endswith("general") for term in found.terms for test in term):
-            self.mentioned.add("general")
-        return found
+        return any_of(term for term in terms if term is not None)
 
     def _term(self, key: str) -> list[str] | None:
         """When one graph output is wanted; None if it says nothing about this entry."""
@@ -223,109 +282,104 @@ class _Body:
 
     # --- Local variables ---
 
-    def _variables(self, calls: Sequence[Call]) -> list[str]:
-        """What the steps mention; what they do not is named once, lest compilers warn."""
-        lines = [f"const int threads = team_limit(workspace->threads, {self.layout.threads or 0});"]
-        lines += [
-            f"const int64_t {dim_variable(d)} = inputs->{d};"
-            for d in self.layout.open_dims
-            if d in self.mentioned
-        ]
-        if not any(c.group for c in calls):
-            lines.append("(void)threads;")
-        if self.used:
-            lines.append("char *const arena = workspace->memory;")
+    def _variables(self) -> list[Declaration]:
+        """Open dims, run-time scalars, and where the values lie that live in the arena."""
+        found: list[Declaration] = []
+        for d in self.layout.open_dims:
+            found.append((dim_variable(d), [f"const int64_t {dim_variable(d)} = inputs->{d};"]))
         for node in self.layout.program.scalars:
-            name = str(node.name)
-            if f"scalar:{name}" in self.mentioned:
-                lines.append(
-                    f"const {self.layout.c_type} *const {self._scalar(name)} = inputs->{name} ? "
-                    f"inputs->{name} : &default_{name};"
-                )
-        used = {s.kind for c in calls for s in c.slots}
-        pointers = [("param", "params"), *([("state", "state")] * (self.entry != "backward"))]
-        lines += [f"(void){pointer};" for kind, pointer in pointers if kind not in used]
-        if self.entry == "backward":
-            if "general" not in self.mentioned:
-                lines.append("(void)general;")
-            if not self.layout.input_grads:
-                lines.append("(void)input_grads;")
-        return lines
+            member, name = str(node.name), self._scalar(str(node.name))
+            given = f"inputs->{member} ? inputs->{member} : &default_{member}"
+            found.append((name, [f"const {self.layout.c_type} *const {name} = {given};"]))
+        found.append(("arena", ["char *const arena = workspace->memory;"]))
+        for slot, name in sorted(self.used.items(), key=lambda item: item[1]):
+            found.append((name, [f"{C_TYPES[slot.dtype]} *const {name} = {self._place(slot)};"]))
+        return found
 
     def _scalar(self, name: str) -> str:
-        self.mentioned.add(f"scalar:{name}")
         return self.locals.of(("scalar", name), f"scalar_{name}")
 
-    def _cotangents(self, calls: Sequence[Call]) -> list[str]:
-        """Given cotangents, or zeros in the arena for those that are not."""
-        lines = []
+    def _given_cotangents(self, calls: Sequence[Call]) -> list[tuple[Node, Slot, str]]:
+        """Cotangents that backward reads, and the names of zeros for those that are not given."""
         slots = {s.name: s for c in calls for s in c.slots if s.kind == "cotangent"}
+        found = []
         for node in self.layout.program.cotangents:
             slot = slots.get(node.attrs["cotangent"])
-            if self.entry != "backward" or slot is None:
-                continue
-            self.mentioned.add("general")
-            kind, member = C_TYPES[slot.dtype], slot.name
-            name, zero = self._cotangent(member), self.locals.of(slot, f"zero_{member}")
-            self.used[slot] = zero
-            count = self._extent(product(node.shape))
-            lines += [
-                f"const {kind} *const {name} =",
+            if self.entry == "backward" and slot is not None:
+                zero = self.locals.of(slot, f"zero_{slot.name}")
+                self.used[slot] = zero
+                found.append((node, slot, zero))
+        return found
+
+    def _cotangents(self, calls: Sequence[Call]) -> list[Declaration]:
+        """Given cotangents, or zeros in the arena for those that are not."""
+        found: list[Declaration] = []
+        for _, slot, zero in self._given_cotangents(calls):
+            name, member = self._cotangent(slot.name), slot.name
+            lines = [
+                f"const {C_TYPES[slot.dtype]} *const {name} =",
                 f"    general && cotangents->{member} ? cotangents->{member} : {zero};",
-                f"if ({name} == {zero}) memset({zero}, 0, (size_t){count} * sizeof *{zero});",
             ]
+            found.append((name, lines))
+        return found
+
+    def _cotangent_zeros(self, calls: Sequence[Call]) -> list[str]:
+        lines = []
+        for node, slot, zero in self._given_cotangents(calls):
+            size = f"(size_t){extent_text(product(node.shape))} * sizeof *{zero}"
+            lines.append(f"if ({self._cotangent(slot.name)} == {zero}) memset({zero}, 0, {size});")
         return lines
 
     def _cotangent(self, output: str) -> str:
         return self.locals.of(("cotangent", output), f"cotangent_{output}")
 
-    def _extent(self, extent: ExtentLike) -> str:
-        self.mentioned |= {d.name for d in dims_of((extent,))}
-        return extent_text(extent)
-
     # --- Steps ---
 
-    def _steps(self, calls: Sequence[Call]) -> list[str]:
-        lines = ["header->mark = 0;"] if self.entry != "backward" else self._zero_gradients()
-        block: list[str] = []
-        before = ""
-        for call in calls:
-            condition = self.condition(call.wanted_by)
-            if str(condition) != before:
-                lines += _guarded(before, block)
-                before, block = str(condition), []
-            block += self._step(call, condition)
-        return lines + _guarded(before, block)
+    def _start(self) -> list[str]:
+        return ["header->mark = 0;"] if self.entry != "backward" else self._zero_gradients()
 
-    def _step(self, call: Call, condition: Condition) -> list[str]:
+    def _step(self, call: Call) -> Step:
+        condition = self.condition(call.wanted_by)
         if call.group is None:
             return self._copy(call, condition)
         name = self.writer.kernels.name_of(call)
-        dims = self.writer.kernels.dims[name]
-        self.mentioned |= set(dims)
-        given = [*map(dim_variable, dims), *(self._pointer(s) for s in call.slots), "threads"]
+        kernel = self.writer.kernels.kernels[name]
+        given = [*map(dim_variable, kernel.dims), *(self._pointer(s) for s in call.slots)]
+        given += ["team"] if kernel.team else []
         head, tail = f"{name}(", ");"
-        if call.group.kind == "check":
+        if kernel.can_fail:
             head, tail = f"if ({head}", f")) return {self.macro}_E_INDEX;"
         wrapped = wrapped_list(head, given, tail, 92)
         nullable = [self._pointer(s) for s in call.slots if self._nullable(s)]
         missing = [p for p in nullable if not condition.implies(p)]
-        return (
-            [f"if ({' && '.join(missing)})", *(INDENT + w for w in wrapped)] if missing else wrapped
+        if missing:
+            wrapped = [f"if ({' && '.join(missing)})", *(INDENT + w for w in wrapped)]
+        return Step(
+            lines=tuple(wrapped),
+            condition=str(condition),
+            accesses=accesses(call, kernel.team),
+            team=kernel.team,
+            is_check=kernel.can_fail,
+            work=kernel.work,
+            gate=kernel.gate,
         )
 
     def _nullable(self, slot: Slot) -> bool:
         inputs = {n.name for n in self.layout.input_grads}
         return slot.kind == "output" or (slot.kind == "gradient" and slot.name in inputs)
 
-    def _copy(self, call: Call, condition: Condition) -> list[str]:
+    def _copy(self, call: Call, condition: Condition) -> Step:
         target, source = (self._pointer(s) for s in call.slots)
-        item = ITEM_BYTES[call.slots[0].dtype]
+        item, kernels = ITEM_BYTES[call.slots[0].dtype], self.writer.kernels
+        work = memory_effort(call.size, call.slots[0].dtype) * 2
+        team = kernels.gate is not None and bounds(work, kernels.ranges)[0] >= kernels.gate
         size = call.size * item
-        bytes_ = str(size) if isinstance(size, int) else f"(size_t){self._extent(size)}"
-        text = f"memcpy({target}, {source}, {bytes_});"
-        sure = not self._nullable(call.slots[0]) or condition.implies(target)
-        return [text] if sure else [f"if ({target}) {text}"]
+        bytes_ = str(size) if isinstance(size, int) else f"(size_t){extent_text(size)}"
+        given = f"{target}, {source}, {bytes_}"
+        text = f"copy_part({given}, team);" if team else f"memcpy({given});"
+        if self._nullable(call.slots[0]) and not condition.implies(target):
+            text = f"if ({target}) {text}"
+        return Step((text,), str(condition), accesses(call, team), team, work=work)
 
     def _pointer(self, slot: Slot) -> str:
         layout = self.layout
@@ -346,13 +400,6 @@ class _Body:
         if slot.kind == "gradient" and slot.name in layout.param_offsets:
             return self._typed(f"grads + {offset_macro(self.macro, 'param', slot.name)}", slot)
         return self._target(slot.kind, slot.name)
-
-    def _arena_pointers(self) -> list[str]:
-        """Where the values lie that live in the arena during this call."""
-        return [
-            f"{C_TYPES[slot.dtype]} *const {name} = {self._place(slot)};"
-            for slot, name in sorted(self.used.items(), key=lambda item: item[1])
-        ]
 
     def _place(self, slot: Slot) -> str:
         """In the arena, or what the caller gave instead."""
@@ -389,10 +436,3 @@ class _Body:
             done = done if self.before_backward else "AUTODIFFC_FORWARD_DONE"
             lines.append(f"header->mark = {done};")
         return [*lines, f"return {self.macro}_OK;"]
-
-
-def _guarded(condition: str, lines: Sequence[str]) -> list[str]:
-    """The lines behind a condition, if there is one."""
-    if not condition or not lines:
-        return list(lines)
-    return [f"if ({condition}) {{", *(INDENT + line for line in lines), "}"]

@@ -34,8 +34,10 @@ from autodiffc.emit.values import ValueWriter, helper_text
 from autodiffc.emit.vectors import vector_helpers
 from autodiffc.loops.ir import For, Kernel, Let, LetInt, Var, statements
 from autodiffc.loops.lower import lower_group
+from autodiffc.loops.team import for_team
 from autodiffc.loops.verify import verify as verify_kernel
 from autodiffc.schedule.counts import bytes_moved, entry_operations, operations, plain_count
+from autodiffc.schedule.effort import GATE
 from autodiffc.schedule.plan import Call, Plan
 from autodiffc.targets import Target
 
@@ -56,24 +58,32 @@ class Kernels:
     """The kernel functions of a module, one for all that differ in nothing but names."""
 
     def __init__(
-        self, target: Target, tiles: bool, verify: bool = False, reserved: Iterable[str] = ()
+        self,
+        target: Target,
+        tiles: bool,
+        verify: bool = False,
+        reserved: Iterable[str] = (),
+        gate: int | None = None,
+        ranges: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         self.target = target
         self.tiles = tiles
         self.verify = verify
+        self.gate, self.ranges = gate, ranges or {}
         self.texts: list[str] = []
         self.vectors: set[tuple[str, int]] = set()
         self.helpers: dict[tuple[str, str, int], None] = {}
         self.formulas: list[dict[str, Any]] = []
         self._names: dict[str, str] = {}
         self._taken = set(reserved)
-        self.dims: dict[str, tuple[str, ...]] = {}
+        self.kernels: dict[str, Kernel] = {}
 
     def name_of(self, call: Call) -> str:
         """The function that a call runs, written on first use."""
         assert call.group is not None
         target = self.target if self.tiles else None
         kernel = lower_group(call.group, call.results, target, call.overlapping)
+        kernel = for_team(kernel, self.gate, self.ranges)
         if self.verify:
             verify_kernel(kernel)
         anonymous, used = canonical_text(kernel)
@@ -82,7 +92,7 @@ class Kernels:
             self._names[anonymous] = name
             self.vectors |= used.vectors
             self.helpers.update(used.helpers)
-            self.dims[name] = kernel.dims
+            self.kernels[name] = kernel
             self.texts.append(kernel_text(kernel, name)[0])
             self.formulas.append(_description(name, kernel.comment, call))
         return self._names[anonymous]
@@ -135,14 +145,19 @@ def emit_program(
     *,
     tiles: bool = True,
     verify: bool = False,
+    gate: int = GATE,
 ) -> Emitted:
-    """The C module of a program whose graphs have been planned."""
+    """The C module of a program whose graphs have been planned.
+
+    Kernels that take at least `gate` are shared among threads, where a call may use several.
+    """
     constants = collect_constants(plans)
     check_names(layout, plans)
     numbers = numbered(constants)
     reserved = {constant_name(numbers, serial, layout.prefix) for serial in numbers}
     reserved |= {*interface_names(layout.prefix), *layout.open_dims}
-    kernels = Kernels(target, tiles, verify, reserved)
+    shared = None if layout.threads == 1 else gate
+    kernels = Kernels(target, tiles, verify, reserved, shared, layout.ranges)
     entries = EntryWriter(layout, plans, kernels).entries()
     helpers = _helper_functions(kernels)
     common = {
@@ -157,7 +172,8 @@ def emit_program(
         .render(
             **common,
             summary=_summary(layout),
-            runtime=(templates_directory() / "runtime.c").read_text(encoding="utf-8"),
+            runtime=_c_text("runtime.c"),
+            team=_c_text("team.c") if any(k.team for k in kernels.kernels.values()) else "",
             vectors=vector_helpers(kernels.vectors) if kernels.vectors else "",
             helpers=helpers,
             constants=constant_declarations(constants, layout.prefix),
@@ -192,6 +208,10 @@ def emit_program(
         "autodiffc": version,
     }
     return Emitted(layout.prefix, sources, cdef_text(layout), manifest)
+
+
+def _c_text(name: str) -> str:
+    return (templates_directory() / name).read_text(encoding="utf-8")
 
 
 def _summary(layout: Layout) -> list[str]:

@@ -12,6 +12,7 @@ from autodiffc.loops.ir import (
     Block,
     Comment,
     FailUnless,
+    First,
     For,
     If,
     Int,
@@ -26,13 +27,13 @@ from autodiffc.loops.ir import (
     Store,
     Transpose,
     Var,
+    Wait,
     Zero,
-    statements,
 )
 from autodiffc.schedule.words import dim_variable
 
 INDENT = "    "
-GATE = "AUTODIFFC_GATE"
+SIMD_UNIT = 64  # iterations of a vectorized loop that stay together
 
 
 class StatementWriter:
@@ -72,10 +73,19 @@ class StatementWriter:
         elif isinstance(stmt, Store):
             self._store(stmt)
         elif isinstance(stmt, Zero):
-            size = f"sizeof *{stmt.buffer}"
-            self.add(f"memset({stmt.buffer}, 0, (size_t){extent_text(stmt.count)} * {size});")
+            size = f"(size_t){extent_text(stmt.count)} * sizeof *{stmt.buffer}"
+            if stmt.shared:
+                self.add(f"zero_part({stmt.buffer}, {size}, team);")
+            else:
+                self.add(f"memset({stmt.buffer}, 0, {size});")
         elif isinstance(stmt, Transpose):
             self._transpose(stmt)
+        elif isinstance(stmt, First):
+            self.add("if (team.part == 0) {")
+            self.block(stmt.body)
+            self.add("}")
+        elif isinstance(stmt, Wait):
+            self.add("team_wait(team);")
         elif isinstance(stmt, FailUnless):
             tests = " || ".join(f"{int_text(c)} < 0" for c in stmt.conditions)
             self.add(f"if ({tests}) return 1;")
@@ -88,9 +98,14 @@ class StatementWriter:
         if not _simple(loop.stop):
             self.add(f"const int64_t {loop.variable}_end = {stop};")
             stop = f"{loop.variable}_end"
-        for pragma in _pragmas(loop):
-            self.add(pragma)
         name, start = loop.variable, int_text(loop.start)
+        if "shared" in loop.mode:
+            unit = loop.step * (SIMD_UNIT if "simd" in loop.mode else 1)
+            self.add(f"const loop_part {name}_part = part_of({start}, {stop}, {unit}, team);")
+            start, stop = f"{name}_part.start", f"{name}_part.stop"
+        if "simd" in loop.mode:
+            sums = f"_SUM({', '.join(loop.sums)})" if loop.sums else ""
+            self.add(f"AUTODIFFC_SIMD{sums}")
         step = f"++{name}" if loop.step == 1 else f"{name} += {loop.step}"
         if loop.step == -1:
             self.add(f"for (int64_t {name} = {stop}; {name}-- > {start};) {{")
@@ -167,30 +182,18 @@ def _simple(value: Int) -> bool:
     return isinstance(value, Linear) and len(value.terms) == 0
 
 
-def _pragmas(loop: For) -> list[str]:
-    parallel, simd = "parallel" in loop.mode, "simd" in loop.mode
-    if parallel:
-        return [f"AUTODIFFC_PARALLEL_FOR{'_SIMD' if simd else ''}"]
-    if simd:
-        return [f"AUTODIFFC_SIMD_SUM({', '.join(loop.sums)})" if loop.sums else "AUTODIFFC_SIMD"]
-    return []
-
-
 def kernel_text(kernel: Kernel, name: str) -> tuple[str, ValueWriter]:
     """A kernel as a C function of the given name, and the writer that knows what it uses."""
     buffers = {p.name: p.dtype for p in kernel.params}
     values = ValueWriter(buffers)
     writer = StatementWriter(values)
-    parallel = any(isinstance(s, For) and "parallel" in s.mode for s in statements(kernel.body))
-    if parallel:
-        work = extent_text(kernel.work)
-        writer.add(f"const int team = (double){work} < {GATE} ? 1 : threads;")
+    if kernel.gate is not None:
+        work = f"{extent_text(kernel.work)} >= {kernel.gate}"
+        writer.add(f"if (!takes_part(&team, {work})) return;")
     for stmt in kernel.body:
         writer.write(stmt)
     if kernel.can_fail:
         writer.add("return 0;")
-    if not parallel:
-        writer.lines.insert(0, f"{INDENT}(void)threads;")
     head = _comment(kernel.comment)
     signature = _signature(kernel, name)
     return "\n".join([*head, signature, "{", *writer.lines, "}"]), values
@@ -201,7 +204,8 @@ def _signature(kernel: Kernel, name: str) -> str:
     for p in kernel.params:
         const, restrict = "" if p.written else "const ", "restrict " if p.restrict else ""
         params.append(f"{const}{C_TYPES[p.dtype]} *{restrict}{p.name}")
-    params.append("int threads")
+    if kernel.team:
+        params.append("team_part team")
     head = f"static {'int' if kernel.can_fail else 'void'} {name}("
     return "\n".join(wrapped_list(head, params, ")"))
 

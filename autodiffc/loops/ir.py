@@ -5,7 +5,8 @@
     Value  = a scalar body whose leaves are
              Name(variable) | Load(buffer, index, lanes, stride, count) | IntValue(int, lanes)
              | Const | Size | LaneSum(variable) | MaskFirst(value, lanes, count)
-    Stmt   = For(variable, start, stop, step, body, mode)   mode: parallel, simd, both, or serial
+    Stmt   = For(variable, start, stop, step, body, mode)   mode: serial, parallel, simd, or both;
+                                                            later shared in place of parallel
                                                             step -1: from stop - 1 down to start
            | If(conditions, body)                           all conditions >= 0
            | Block(body)                                    a scope of its own
@@ -17,8 +18,14 @@
            | Zero(buffer, count)
            | Transpose(dtype, lanes, source, result, steps) a block of rows that becomes columns
            | FailUnless(conditions)                         leaves with E_INDEX
+           | First(body)                                    for the first thread of a team
+           | Wait()                                         until all threads of a team are here
            | Comment(text)
-    Kernel = (name, comment, params, dims, body, work)
+    Kernel = (name, comment, params, dims, body, work, team, gate)
+
+A loop is *parallel* where its iterations may run in any order, or at the same time. The last two
+iterations of one whose step does not divide its length may write the same, so one thread has to run
+both. Which of these loops a team of threads shares is decided in `team.py`: they are *shared* then.
 
 Lanes are 1 for scalars; a value of L lanes is a vector of L elements. A `Load` of L lanes reads
 contiguous elements (stride 1), or one element for all lanes (stride 0). With a `count` it reads
@@ -210,6 +217,7 @@ class Store:
 class Zero:
     buffer: str
     count: ExtentLike
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -233,11 +241,22 @@ class FailUnless:
 
 
 @dataclass(frozen=True)
+class First:
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    pass
+
+
+@dataclass(frozen=True)
 class Comment:
     text: str
 
 
-Stmt = For | If | Block | Let | LetInt | Var | Set | Store | Zero | Transpose | FailUnless | Comment
+Change = Set | Store | Zero | Transpose
+Stmt = For | If | Block | Let | LetInt | Var | Change | FailUnless | First | Wait | Comment
 
 
 @dataclass(frozen=True)
@@ -252,7 +271,11 @@ class Param:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One C function: its parameters, the dims it needs, and an estimate of its work in flops."""
+    """One C function: its parameters, the dims it needs, and an estimate of its work.
+
+    All threads of a `team` call it, else one does. With less work than its `gate`, which is left
+    to compare in a call, the first thread of the team does all of it.
+    """
 
     name: str
     comment: tuple[str, ...]
@@ -261,11 +284,13 @@ class Kernel:
     dims: tuple[str, ...] = ()
     work: ExtentLike = 0
     can_fail: bool = False
+    team: bool = False
+    gate: int | None = None
 
 
 def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement, nested ones included, in order."""
     for stmt in body:
         yield stmt
-        if isinstance(stmt, For | If | Block):
+        if isinstance(stmt, For | If | Block | First):
             yield from statements(stmt.body)

@@ -16,7 +16,6 @@ from autodiffc.graph.extents import Extent, ExtentLike, dims_of, product
 from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import (
     Arg,
-    Call,
     Scalar,
     Size,
     dtype_of,
@@ -51,6 +50,7 @@ from autodiffc.loops.tiled import tiled_statements
 from autodiffc.loops.transpose import transpose_statements, transposition
 from autodiffc.loops.vector import vector_lanes, vector_statements
 from autodiffc.schedule.coverage import collides, covers, inside
+from autodiffc.schedule.effort import effort
 from autodiffc.schedule.kernels import (
     Group,
     arguments,
@@ -143,7 +143,7 @@ def lower_group(
         ),
         body=tuple(stmts),
         dims=dims,
-        work=work(group),
+        work=effort(group, results),
         can_fail=group.kind == "check",
     )
 
@@ -389,16 +389,6 @@ def _safe_indices(piece: Comprehension, nest: Nest) -> list[int]:
     alone = [r.uses[0] for r in rows if len(r.uses) == 1]
     kept = len(nest.extents) == piece.domain.rank  # no index was merged
     return alone if kept else []
-
-
-def work(group: Group) -> ExtentLike:
-    """Roughly the floating-point operations of a group."""
-    total: ExtentLike = 0
-    for node in group.nodes:
-        for piece in node.pieces:
-            calls = sum(isinstance(s, Call) for s in walk(piece.body)) + (piece.combine == "sum")
-            total = total + product(piece.domain.extents) * max(calls, 1)
-    return total
 
 
 def _dims(group: Group) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Plain loops: elementwise clusters, copies into place, and reductions with one accumulator.
 
 The loops over kept indices come first, in the order in which the result lies in memory; reduced
-indices inside; the outermost kept loop is the parallel one. Guards become loop bounds.
+indices inside; loops over kept indices are parallel (see `team.py`). Guards become loop bounds.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def nest_loops(
     deeper: Sequence[int] = (),
     backwards: bool = False,
 ) -> list[Stmt]:
-    """Loops over `order`, outermost first; the first `parallel` of them may run in parallel.
+    """Loops over `order`, outermost first; the first `parallel` of them are parallel.
 
     `deeper` are indices whose loops `inner` makes itself: guards on them wait until then.
     """
@@ -66,8 +66,17 @@ def nest_loops(
     start, stop = loop_bounds(nest, index, scope, (*rest, *deeper))
     below = scope.child()
     below.values[index] = variable(nest.names[index])
-    body = nest_loops(nest, rest, below, inner, simd=simd, deeper=deeper, backwards=backwards)
-    mode = ("parallel " if parallel else "") + ("simd" if simd and not rest else "")
+    body = nest_loops(
+        nest,
+        rest,
+        below,
+        inner,
+        parallel=parallel - 1,
+        simd=simd,
+        deeper=deeper,
+        backwards=backwards,
+    )
+    mode = ("parallel " if parallel > 0 else "") + ("simd" if simd and not rest else "")
     mode = mode.strip() or "serial"
     step = -1 if backwards else 1
     return [*scope.take_pending(), For(nest.names[index], start, stop, tuple(body), step, mode)]
@@ -114,7 +123,7 @@ def cluster_statements(
 
     order = memory_order(nest)
     simd = bool(order) and is_contiguous(nest, order[-1])
-    return nest_loops(nest, order, Scope(buffers), inner, parallel=int(len(order) > 0), simd=simd)
+    return nest_loops(nest, order, Scope(buffers), inner, parallel=len(order), simd=simd)
 
 
 def place_statements(nest: Nest, buffer: str, buffers: dict[int, str]) -> list[Stmt]:
@@ -128,7 +137,7 @@ def place_statements(nest: Nest, buffer: str, buffers: dict[int, str]) -> list[S
     simd = bool(order) and is_contiguous(nest, order[-1])
     if len(order) > 1 and not nest.guards and _is_short(nest, order[-1]):
         return _interleaved(nest, order, Scope(buffers), inner)
-    loops = nest_loops(nest, order, Scope(buffers), inner, parallel=int(bool(order)), simd=simd)
+    loops = nest_loops(nest, order, Scope(buffers), inner, parallel=len(nest.kept), simd=simd)
     return guarded(nest, loops)
 
 
@@ -144,7 +153,9 @@ def _interleaved(nest: Nest, order: Sequence[int], scope: Scope, inner: Inner) -
         return nest_loops(nest, order[-1:], outer, inner)
 
     around = order[:-1]
-    return nest_loops(nest, around, scope, innermost, parallel=1, simd=True, deeper=order[-1:])
+    return nest_loops(
+        nest, around, scope, innermost, parallel=len(nest.kept), simd=True, deeper=order[-1:]
+    )
 
 
 def scatter_statements(
@@ -152,7 +163,7 @@ def scatter_statements(
 ) -> list[Stmt]:
     """A sum whose points collide: added one by one, in loop order, into a zeroed buffer.
 
-    The indices in `safe` never collide with each other: the outermost of them runs in parallel.
+    The indices in `safe` never collide with each other: the outermost of them is parallel.
     """
 
     def inner(scope: Scope) -> list[Stmt]:
@@ -203,7 +214,7 @@ def sum_statements(nest: Nest, dtype: str, buffer: str, buffers: dict[int, str])
         order,
         Scope(buffers),
         inner,
-        parallel=int(bool(order)),
+        parallel=len(order),
         simd=_short_windows(nest, order),
         deeper=nest.reduced,
     )
@@ -311,7 +322,7 @@ def extremum_statements(
         order,
         Scope(buffers),
         inner,
-        parallel=int(bool(order)),
+        parallel=len(order),
         simd=_short_windows(nest, order),
         deeper=nest.reduced,
     )

@@ -100,14 +100,14 @@ class TiledSum:
 
     def statements(self) -> list[Stmt]:
         """The whole nest."""
-        return self._blocks(self.tiling.order, Scope(self.buffers), outermost=True)
+        return self._blocks(self.tiling.order, Scope(self.buffers))
 
     # --- Loops over blocks of kept indices ---
 
     def _exact(self, k: int) -> bool:
         return exact(self.nest, self.tiling, k)
 
-    def _blocks(self, order: Sequence[int], scope: Scope, *, outermost: bool = False) -> list[Stmt]:
+    def _blocks(self, order: Sequence[int], scope: Scope) -> list[Stmt]:
         if not order:
             return self._tile(scope)
         k, rest = order[0], order[1:]
@@ -115,19 +115,18 @@ class TiledSum:
         below = scope.child()
         if width == extent:
             below.values[k] = integer(0)
-            return self._blocks(rest, below, outermost=outermost)
+            return self._blocks(rest, below)
         below.values[k] = variable(name)
         if not self._exact(k):
             self.starts[k] = variable(f"{name}_block")
         body = self._blocks(rest, below)
-        mode = "parallel" if outermost and self._exact(k) else "serial"
         if self._exact(k):
             start, stop = loop_bounds(self.nest, k, scope, (*rest, *self.nest.reduced))
-            return [For(name, start, stop, tuple(body), width, mode)]
+            return [For(name, start, stop, tuple(body), width, "parallel")]
         assert isinstance(extent, int)
         block = f"{name}_block"
         back = LetInt(name, MinOf((variable(block), integer(extent - width))))
-        return [For(block, integer(0), integer(extent), (back, *body), width)]
+        return [For(block, integer(0), integer(extent), (back, *body), width, "parallel")]
 
     # --- One tile ---
 

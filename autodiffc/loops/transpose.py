@@ -125,16 +125,16 @@ class _Copy:
         extent, lanes = _extent(self.nest, k), self.blocks.lanes
         if single or k not in (self.blocks.along, self.blocks.across):
             body = self.loops(rest, self._below(scope, k), blocked, single=single)
-            return [self._for(k, 0, extent, 1, body, scope)]
+            return [self._for(k, 0, extent, 1, body)]
         whole = extent - extent % lanes
         inside = scope.child()
         inside.values[k] = integer(0) if whole == lanes else variable(self.nest.names[k])
         stmts = self.loops(rest, inside, (*blocked, k))
         if whole > lanes:
-            stmts = [self._for(k, 0, whole, lanes, stmts, scope)]
+            stmts = [self._for(k, 0, whole, lanes, stmts)]
         if extent > whole:
             body = self.loops(rest, self._below(scope, k), blocked, single=True)
-            stmts.append(self._for(k, whole, extent, 1, body, scope, parallel=False))
+            stmts.append(self._for(k, whole, extent, 1, body))
         return stmts
 
     def _below(self, scope: Scope, k: int) -> Scope:
@@ -142,19 +142,9 @@ class _Copy:
         below.values[k] = variable(self.nest.names[k])
         return below
 
-    def _for(
-        self,
-        k: int,
-        start: int,
-        stop: int,
-        step: int,
-        body: Sequence[Stmt],
-        scope: Scope,
-        *,
-        parallel: bool = True,
-    ) -> For:
-        mode = "parallel" if parallel and not scope.values else "serial"
-        return For(self.nest.names[k], integer(start), integer(stop), tuple(body), step, mode)
+    def _for(self, k: int, start: int, stop: int, step: int, body: Sequence[Stmt]) -> For:
+        name = self.nest.names[k]
+        return For(name, integer(start), integer(stop), tuple(body), step, "parallel")
 
     def _innermost(self, scope: Scope, blocked: tuple[int, ...]) -> list[Stmt]:
         """A block; a row of one, element by element; or a single element."""

@@ -1,6 +1,6 @@
 """Elementwise clusters a vector at a time.
 
-    for each whole block of lanes along the last index      in parallel, where that is outermost
+    for each whole block of lanes along the last index
         load, compute, store
     the rest, if there is one: the same, with loads and stores of as many lanes as are left
 
@@ -108,23 +108,23 @@ class _VectorCluster:
 
     def statements(self) -> list[Stmt]:
         if not self.around:
-            return self._blocks(Scope(self.buffers), "parallel")
+            return self._blocks(Scope(self.buffers))
         return nest_loops(
             self.nest,
             self.around,
             Scope(self.buffers),
-            lambda scope: self._blocks(scope, "serial"),
-            parallel=1,
+            self._blocks,
+            parallel=len(self.around),
             deeper=[self.index],
         )
 
-    def _blocks(self, scope: Scope, mode: str) -> list[Stmt]:
+    def _blocks(self, scope: Scope) -> list[Stmt]:
         extent = self.nest.extents[self.index]
         if isinstance(extent, int):
-            return self._fixed_blocks(scope, extent, mode)
-        return self._open_blocks(scope, extent, mode)
+            return self._fixed_blocks(scope, extent)
+        return self._open_blocks(scope, extent)
 
-    def _fixed_blocks(self, scope: Scope, extent: int, mode: str) -> list[Stmt]:
+    def _fixed_blocks(self, scope: Scope, extent: int) -> list[Stmt]:
         name, rest = self.nest.names[self.index], extent % self.lanes
         whole = extent - rest
         if whole == 0:
@@ -137,7 +137,7 @@ class _VectorCluster:
         if end > self.lanes:
             starts = [variable(name) + k for k in range(0, step, self.lanes)]
             body = self._block(scope, *starts)
-            stmts.append(For(name, integer(0), integer(end), body, step, mode))
+            stmts.append(For(name, integer(0), integer(end), body, step, "parallel"))
         else:
             stmts.append(Block(self._block(scope, integer(0))))
         if end not in (self.lanes, whole):
@@ -146,7 +146,7 @@ class _VectorCluster:
             stmts.append(Block(self._block(scope, integer(whole), count=integer(rest))))
         return stmts
 
-    def _open_blocks(self, scope: Scope, extent: ExtentLike, mode: str) -> list[Stmt]:
+    def _open_blocks(self, scope: Scope, extent: ExtentLike) -> list[Stmt]:
         """Where the extent is known in a call only, blocks are counted."""
         block = f"{self.nest.names[self.index]}_block"
         blocks = FloorDiv(integer(extent), self.lanes)
@@ -155,7 +155,7 @@ class _VectorCluster:
         last = self._block(scope, start, count=rest)
         end = Block((LetInt(block, blocks), If((rest - 1,), last)))
         if not self.pairs:
-            return [For(block, integer(0), blocks, self._block(scope, start), 1, mode), end]
+            return [For(block, integer(0), blocks, self._block(scope, start), 1, "parallel"), end]
         pair, pairs = (
             f"{self.nest.names[self.index]}_pair",
             FloorDiv(integer(extent), 2 * self.lanes),
@@ -163,7 +163,7 @@ class _VectorCluster:
         first = Linear(((2 * self.lanes, pair),))
         odd = If((integer(extent) - first - self.lanes,), self._block(scope, first))
         body = self._block(scope, first, first + self.lanes)
-        loop = For(pair, integer(0), pairs, body, 1, mode)
+        loop = For(pair, integer(0), pairs, body, 1, "parallel")
         return [loop, Block((LetInt(pair, pairs), odd)), end]
 
     def _block(

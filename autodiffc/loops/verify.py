@@ -14,6 +14,7 @@ from autodiffc.loops.ir import (
     Block,
     CeilDiv,
     FailUnless,
+    First,
     FloorDiv,
     For,
     If,
@@ -33,7 +34,9 @@ from autodiffc.loops.ir import (
     Store,
     Transpose,
     Var,
+    Wait,
     Zero,
+    statements,
 )
 
 
@@ -63,11 +66,10 @@ class _Verifier:
             if isinstance(stmt, For):
                 self._int(stmt.start, integers)
                 self._int(stmt.stop, integers)
-                if "parallel" in stmt.mode and integers - set(self.kernel.dims):
-                    self.fail(f"loop {stmt.variable}: a parallel loop must be outermost")
+                self._shared(stmt)
                 self._declare(stmt.variable, integers | values)
                 self.block(stmt.body, integers | {stmt.variable}, values, settable)
-            elif isinstance(stmt, If | Block):
+            elif isinstance(stmt, If | Block | First):
                 for condition in getattr(stmt, "conditions", ()):
                     self._int(condition, integers)
                 self.block(stmt.body, integers, values, settable)
@@ -94,6 +96,16 @@ class _Verifier:
                 self._int(stmt.result.index, integers)
             elif isinstance(stmt, FailUnless):
                 self._check(stmt, integers)
+
+    def _shared(self, loop: For) -> None:
+        """Every thread comes to what it has a part in: not within its part of something else."""
+        if "shared" not in loop.mode:
+            return
+        if not self.kernel.team:
+            self.fail(f"loop {loop.variable} is shared, but there is no team")
+        for inner in statements(loop.body):
+            if isinstance(inner, Wait) or (isinstance(inner, For) and "shared" in inner.mode):
+                self.fail(f"loop {loop.variable} is shared: nothing within it may be")
 
     def _check(self, stmt: FailUnless, integers: frozenset[str]) -> None:
         for condition in stmt.conditions:

@@ -23,20 +23,23 @@ MATH_FUNCTIONS = _words(
 
 # what the statements of kernels use: variables, and functions that a variable would hide
 KERNEL_WORDS = _words(
-    """acc best at v wins lane value team threads i
-    larger smaller floor_div ceil_div team_limit memset memcpy"""
+    """acc best at v wins lane value team i
+    larger smaller floor_div ceil_div memset memcpy
+    team_part loop_part part_of zero_part team_wait takes_part"""
 ) | {name + suffix for name in MATH_FUNCTIONS for suffix in ("", "f")}
 
 # what entry points use: their parameters and variables, functions and types of the module
 ENTRY_WORDS = _words(
     """inputs outputs params state workspace grads cotangents input_grads
-    inputs_status status header general for_backward threads arena
-    inputs_check workspace_check workspace_header team_limit memcpy memset"""
+    inputs_status status header general for_backward arena threads team
+    predict_calls forward_calls backward_calls step_calls
+    inputs_check workspace_check workspace_header memcpy memset
+    team_part team_limit team_wait copy_part one_thread"""
 )
 
-# what kernels make up: elements of index tensors and of operands, ends and blocks of loops, vector
-# types and functions of a type; with something behind it, none of these is one any more
-_GENERATED = re.compile(r"(row|operand)\d+|.*_(end|block)|(.*_)?[fiu](8|16|32|64)(x\d+)?")
+# what kernels make up: elements of index tensors and of operands, ends, blocks and parts of loops,
+# vector types and functions of a type; with something behind it, none of these is one any more
+_GENERATED = re.compile(r"(row|operand)\d+|.*_(end|block|part)|(.*_)?[fiu](8|16|32|64)(x\d+)?")
 # macros: of every module, and of one whose name, in capitals, comes first
 _MACRO = re.compile(
     r"AUTODIFFC_\w+|[A-Z0-9_]+_(API|ABI_VERSION|ALIGNMENT|ARENA_BYTES_\w+|(PARAM|STATE)_\w+)"

@@ -27,15 +27,28 @@ def softmax() -> ad.Model:
     return ad.Model("softmax", {"loss": loss, "y": ad.softmax(x)}, "loss", wrt=["x"])
 
 
-MODELS = {"quiz": quiz, "conv": conv, "softmax": softmax}
+def team() -> ad.Model:
+    """Kernels that threads share, and others between them."""
+    batch = ad.dim("batch", 6)
+    x, w = ad.input("x", (batch, 40)), ad.param("w", (40, 24))
+    h = ad.relu(x @ w)
+    return ad.Model("team", {"h": h, "loss": ad.sum(h * h)}, optimizer=None)
+
+
+MODELS = {"quiz": quiz, "conv": conv, "softmax": softmax, "team": team}
+TEAM = {"gate": 10_000, "dims": {"batch": (1, 64)}}
 
 
 def kernels(name: str) -> str:
-    """The kernels of a model, for a target that does not depend on the machine."""
-    emitted = lower(MODELS[name](), target="x86-64-v3")
+    """The kernels of a model, for a target that does not depend on the machine; where they are for
+    several threads, an entry point as well."""
+    emitted = lower(MODELS[name](), target="x86-64-v3", **(TEAM if name == "team" else {}))  # type: ignore[arg-type]
     text = emitted.sources[f"{name}.c"]
-    start = text.index("/* --- Kernels --- */")
-    return text[start : text.index("/* --- Entry points --- */")]
+    start, end = text.index("/* --- Kernels --- */"), text.index("/* --- Entry points --- */")
+    if name != "team":
+        return text[start:end]
+    entry, after = (text.index(f"/* The steps of team_{e}") for e in ("predict", "forward"))
+    return text[start:end] + text[entry:after]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -6,11 +6,13 @@ import pytest
 
 from autodiffc.emit.statements import StatementWriter, kernel_text, wrapped_list
 from autodiffc.emit.values import ValueWriter
+from autodiffc.graph.extents import dim
 from autodiffc.graph.scalars import Const, call
 from autodiffc.loops.ir import (
     Block,
     Comment,
     FailUnless,
+    First,
     FloorDiv,
     For,
     If,
@@ -26,6 +28,7 @@ from autodiffc.loops.ir import (
     Stmt,
     Store,
     Var,
+    Wait,
     Zero,
     integer,
     variable,
@@ -64,10 +67,26 @@ PIECES: dict[str, tuple[list[Stmt], list[str]]] = {
             "}",
         ],
     ),
-    "parallel": (
-        [For("i", integer(0), integer(8), (), mode="parallel")],
-        ["AUTODIFFC_PARALLEL_FOR", "for (int64_t i = 0; i < 8; ++i) {", "}"],
+    "shared": (
+        [For("i", integer(0), integer(8), (), step=4, mode="shared")],
+        [
+            "const loop_part i_part = part_of(0, 8, 4, team);",
+            "for (int64_t i = i_part.start; i < i_part.stop; i += 4) {",
+            "}",
+        ],
     ),
+    "shared and vectorized": (
+        [For("i", integer(0), variable("n"), (), mode="shared simd")],
+        [
+            "const int64_t i_end = n;",
+            "const loop_part i_part = part_of(0, i_end, 64, team);",
+            "AUTODIFFC_SIMD",
+            "for (int64_t i = i_part.start; i < i_part.stop; ++i) {",
+            "}",
+        ],
+    ),
+    "first": ([First((Comment("inside"),))], ["if (team.part == 0) {", "    /* inside */", "}"]),
+    "wait": ([Wait()], ["team_wait(team);"]),
     "if": (
         [If((Linear(((1, "i"),), -2), Linear(((-1, "i"),), 5)), (Comment("inside"),))],
         ["if (i - 2 >= 0 && -i + 5 >= 0) {", "    /* inside */", "}"],
@@ -75,6 +94,10 @@ PIECES: dict[str, tuple[list[Stmt], list[str]]] = {
     "block": ([Block((Comment("inside"),))], ["{", "    /* inside */", "}"]),
     "check": ([FailUnless((I, Linear(((-1, "i"),), 9)))], ["if (i < 0 || -i + 9 < 0) return 1;"]),
     "zero": ([Zero("y", 12)], ["memset(y, 0, (size_t)12 * sizeof *y);"]),
+    "shared zero": (
+        [Zero("y", 12, shared=True)],
+        ["zero_part(y, (size_t)12 * sizeof *y, team);"],
+    ),
     "integers": (
         [LetInt("row0", Load("ids", I)), LetInt("q", FloorDiv(I, 3))],
         ["const int64_t row0 = ids[i];", "const int64_t q = floor_div(i, 3);"],
@@ -136,20 +159,32 @@ def test_a_variable_ends_with_its_block() -> None:
 
 
 def test_a_kernel() -> None:
-    loop = For("i", integer(0), integer(8), (Store("y", I, ELEMENT),), mode="parallel")
+    loop = For("i", integer(0), integer(8), (Store("y", I, ELEMENT),))
     params = (Param("x", "float32", False, True), Param("y", "float32", True, True))
     kernel = Kernel("copy", ("y[i] = x[i]  */ \\",), params, (loop,), (), 8, False)
     text, _ = kernel_text(kernel, "kernel_copy")
     assert text.splitlines() == [
         "/* y[i] = x[i]  * / / */",
-        "static void kernel_copy(const float *restrict x, float *restrict y, int threads)",
+        "static void kernel_copy(const float *restrict x, float *restrict y)",
         "{",
-        "    const int team = (double)8 < AUTODIFFC_GATE ? 1 : threads;",
-        "    AUTODIFFC_PARALLEL_FOR",
         "    for (int64_t i = 0; i < 8; ++i) {",
         "        y[i] = x[i];",
         "    }",
         "}",
+    ]
+
+
+def test_a_kernel_of_a_team() -> None:
+    loop = For("i", integer(0), variable("n"), (Store("y", I, ELEMENT),), mode="shared")
+    params = (Param("x", "float32", False, True), Param("y", "float32", True, True))
+    work = dim("n", 4) * 5
+    kernel = Kernel("copy", ("y[i] = x[i]",), params, (loop,), ("n",), work, team=True, gate=200)
+    text, _ = kernel_text(kernel, "kernel_copy")
+    signature = "const float *restrict x, float *restrict y, team_part team)"
+    assert text.splitlines()[1:4] == [
+        f"static void kernel_copy(int64_t n, {signature}",
+        "{",
+        "    if (!takes_part(&team, (5*n) >= 200)) return;",
     ]
 
 

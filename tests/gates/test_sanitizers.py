@@ -1,4 +1,5 @@
-"""Compiled code under ASan and UBSan: all samples of all operations, LeNet-5, awkward sums.
+"""Compiled code under ASan and UBSan: all samples of all operations, LeNet-5, awkward sums; and
+under TSan, with teams of threads that it understands.
 
 The sanitizers' runtime has to be there before Python's own memory, so the checks run in processes
 of their own, with the libraries preloaded.
@@ -20,26 +21,26 @@ from tests.gates.models import ROOT, run
 OVERRUN = "int last(const int *a, int n) { return a[n]; }"
 
 
-def environment() -> dict[str, str]:
+def environment(kind: str) -> dict[str, str]:
     command = find_toolchain().command
-    libraries = [
-        run(*command, f"-print-file-name={name}").strip() for name in ("libasan.so", "libubsan.so")
-    ]
+    names = ["libtsan.so"] if kind == "thread" else ["libasan.so", "libubsan.so"]
+    libraries = [run(*command, f"-print-file-name={name}").strip() for name in names]
     assert all(Path(path).is_absolute() for path in libraries), "the sanitizers are not installed"
     return {
         **os.environ,
-        "AUTODIFFC_TEST_SANITIZE": "1",
+        "AUTODIFFC_TEST_SANITIZE": kind,
         "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0",
+        "TSAN_OPTIONS": "halt_on_error=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
 
 
-def sanitized(*command: str) -> subprocess.CompletedProcess[str]:
+def sanitized(*command: str, kind: str = "address") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env=environment(),
+        env=environment(kind),
         capture_output=True,
         text=True,
         check=False,
@@ -79,6 +80,33 @@ for dtype, batch in (("float32", 9), ("float64", (1, 20))):
 def test_lenet5_is_clean() -> None:
     done = sanitized("-c", LENET5)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- Threads ---
+
+RACES = """
+from tests.gates.test_threads import cases, digests
+from tests.harness import compile_cases
+
+for build, found, options in (
+    ("tiles", cases(), {}),
+    ("plain", cases()[1:], {"plain": True}),
+    ("wrong", cases()[2:3], {"defines": ("WITHOUT_WAITS",)}),
+):
+    programs = compile_cases(found, dtype="float32", library=f"races_{build}", **options)
+    for case in found:
+        programs[case.name].threads = 3
+        assert digests(programs[case.name], case)
+    print(build, "has no race", flush=True)
+"""
+
+
+def test_threads_do_not_race() -> None:
+    """And where they do not wait for each other, the sanitizer finds out."""
+    done = sanitized("-c", RACES, kind="thread")
+    without_race = ["tiles has no race", "plain has no race"]
+    assert done.stdout.splitlines() == without_race, (done.stdout + done.stderr)[-8000:]
+    assert "data race" in done.stderr
 
 
 SUITES = {

@@ -11,6 +11,7 @@ from autodiffc.loops.ir import (
     Block,
     CeilDiv,
     FailUnless,
+    First,
     For,
     If,
     IntValue,
@@ -26,6 +27,7 @@ from autodiffc.loops.ir import (
     Stmt,
     Store,
     Var,
+    Wait,
     Zero,
     integer,
     variable,
@@ -39,8 +41,8 @@ PARAMS = (Param("x", "float32"), Param("ids", "int32"), Param("y", "float32", wr
 ONE = Const(1.0, "float32")
 
 
-def kernel(*body: Stmt, can_fail: bool = False) -> Kernel:
-    return Kernel("k", (), PARAMS, body, dims=("n",), can_fail=can_fail)
+def kernel(*body: Stmt, can_fail: bool = False, team: bool = False) -> Kernel:
+    return Kernel("k", (), PARAMS, body, dims=("n",), can_fail=can_fail, team=team)
 
 
 def loop(*body: Stmt, name: str = "i", mode: str = "serial") -> For:
@@ -113,9 +115,9 @@ VIOLATIONS: dict[str, tuple[list[Stmt], str]] = {
         [LetInt("row0", Load("z", integer(0)))],
         "z is read but no parameter",
     ),
-    "a parallel loop inside a loop": (
-        [loop(loop(name="j", mode="parallel"))],
-        "loop j: a parallel loop must be outermost",
+    "unknown integer in what the first thread does": (
+        [First((Store("y", variable("m"), ONE),))],
+        "the integer m is used",
     ),
 }
 
@@ -126,6 +128,20 @@ def test_a_broken_rule_is_reported(title: str) -> None:
     with pytest.raises(VerificationError, match="kernel k: ") as caught:
         verify(kernel(*body, can_fail=True))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "inner", [loop(name="j", mode="shared simd"), Wait()], ids=["loop", "wait"]
+)
+def test_nothing_inside_a_shared_loop_is_for_the_team(inner: Stmt) -> None:
+    verify(kernel(inner, loop(loop(inner), name="k"), team=True))
+    with pytest.raises(VerificationError, match="loop i is shared: nothing within it may be"):
+        verify(kernel(loop(loop(inner, name="k"), mode="shared"), team=True))
+
+
+def test_only_a_team_can_share_a_loop() -> None:
+    with pytest.raises(VerificationError, match="loop i is shared, but there is no team"):
+        verify(kernel(loop(mode="shared")))
 
 
 def test_a_check_needs_a_kernel_that_can_fail() -> None:
@@ -143,6 +159,7 @@ def test_a_kernel_that_keeps_the_rules_passes() -> None:
     ]
     around = [Var("acc", "float32", ONE), loop(*inner), Store("y", variable("j"), Name("acc"))]
     verify(kernel(Zero("y", 4), loop(*around, name="j", mode="parallel"), loop(name="j")))
+    verify(kernel(Wait(), loop(*around, name="j", mode="shared"), loop(name="j"), team=True))
 
 
 # --- Every kernel that the compiler makes ---

@@ -1,11 +1,9 @@
 /* --- Kernels --- */
 
 /* x_halo[i,j,k+1,l+1] = x[i,j,k,l] */
-static void kernel_x_halo(const float *restrict x, float *restrict x_halo, int threads)
+static void kernel_x_halo(const float *restrict x, float *restrict x_halo)
 {
-    const int team = (double)256 < AUTODIFFC_GATE ? 1 : threads;
     memset(x_halo, 0, (size_t)400 * sizeof *x_halo);
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t ij = 0; ij < 4; ++ij) {
         for (int64_t k = 0; k < 8; ++k) {
             AUTODIFFC_SIMD
@@ -18,10 +16,8 @@ static void kernel_x_halo(const float *restrict x, float *restrict x_halo, int t
 
 /* h_relu[n,o,i,j] = relu(sum over c,p,q of w[o,c,p,q]*x_halo[n,c,i+p,j+q]) */
 static void kernel_h_relu(const float *restrict w, const float *restrict x_halo,
-    float *restrict h_relu, int threads)
+    float *restrict h_relu)
 {
-    const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t o = 0; o < 3; ++o) {
         for (int64_t n = 0; n < 2; ++n) {
             for (int64_t i = 0; i < 8; i += 4) {
@@ -55,10 +51,8 @@ static void kernel_h_relu(const float *restrict w, const float *restrict x_halo,
 
 /* mul[n,c,i,j] = (max over p,q of h_relu[n,c,2*i+p,2*j+q])*(max over p,q of
    h_relu[n,c,2*i+p,2*j+q]) */
-static void kernel_mul(const float *restrict h_relu, float *restrict mul, int threads)
+static void kernel_mul(const float *restrict h_relu, float *restrict mul)
 {
-    const int team = (double)384 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t nci = 0; nci < 24; ++nci) {
         AUTODIFFC_SIMD
         for (int64_t j = 0; j < 4; ++j) {
@@ -75,9 +69,8 @@ static void kernel_mul(const float *restrict h_relu, float *restrict mul, int th
 }
 
 /* loss = sum over i,j,k,l of mul[i,j,k,l] */
-static void kernel_loss(const float *restrict mul, float *restrict loss, int threads)
+static void kernel_loss(const float *restrict mul, float *restrict loss)
 {
-    (void)threads;
     f32x8 sum_0 = {0};
     for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
         const f32x8 mul_0 = load_f32x8(mul + ijkl);
@@ -89,10 +82,8 @@ static void kernel_loss(const float *restrict mul, float *restrict loss, int thr
 /* h_out[n,c,i,j] = max over p,q of h_relu[n,c,2*i+p,2*j+q]
    argmax_pool2d_out[n,c,i,j] = argmax over p,q of h_relu[n,c,2*i+p,2*j+q] */
 static void kernel_argmax_pool2d(const float *restrict h_relu, float *restrict h_out,
-    int32_t *restrict argmax_pool2d_out, int threads)
+    int32_t *restrict argmax_pool2d_out)
 {
-    const int team = (double)768 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t nci = 0; nci < 24; ++nci) {
         AUTODIFFC_SIMD
         for (int64_t j = 0; j < 4; ++j) {
@@ -113,9 +104,8 @@ static void kernel_argmax_pool2d(const float *restrict h_relu, float *restrict h
 }
 
 /* loss = sum over i,j,k,l of h[i,j,k,l]*h[i,j,k,l] */
-static void kernel_loss_2(const float *restrict h, float *restrict loss, int threads)
+static void kernel_loss_2(const float *restrict h, float *restrict loss)
 {
-    (void)threads;
     f32x8 sum_0 = {0};
     for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
         const f32x8 h_0 = load_f32x8(h + ijkl);
@@ -125,10 +115,8 @@ static void kernel_loss_2(const float *restrict h, float *restrict loss, int thr
 }
 
 /* d_h_masked[i,j,k,l] = where(h[i,j,k,l] <= 0, 0, h[i,j,k,l] + h[i,j,k,l]) */
-static void kernel_d_h_masked(const float *h, float *d_h_masked, int threads)
+static void kernel_d_h_masked(const float *h, float *d_h_masked)
 {
-    const int team = (double)288 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
         const f32x8 h_0 = load_f32x8(h + ijkl);
         store_f32x8(d_h_masked + ijkl, select_f32x8(h_0 <= splat_f32x8(0.0f), splat_f32x8(0.0f), h_0 + h_0));
@@ -137,11 +125,9 @@ static void kernel_d_h_masked(const float *h, float *d_h_masked, int threads)
 
 /* d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(argmax_pool2d[n,c,i,j] == 2*p + q, d_h_masked[n,c,i,j], 0) */
 static void kernel_d_h_conv2d(const float *restrict d_h_masked,
-    const int32_t *restrict argmax_pool2d, float *restrict d_h_conv2d, int threads)
+    const int32_t *restrict argmax_pool2d, float *restrict d_h_conv2d)
 {
-    const int team = (double)1536 < AUTODIFFC_GATE ? 1 : threads;
     memset(d_h_conv2d, 0, (size_t)480 * sizeof *d_h_conv2d);
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t nci = 0; nci < 24; ++nci) {
         for (int64_t p = 0; p < 2; ++p) {
             AUTODIFFC_SIMD
@@ -157,10 +143,8 @@ static void kernel_d_h_conv2d(const float *restrict d_h_masked,
 
 /* d_w[o,c,p,q] = sum over n,i,j where 0 <= p+i-1 < 8 of d_h_conv2d[n,o,i,j+1]*x_halo[n,c,p+i,q+j] */
 static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_conv2d,
-    float *restrict d_w, int threads)
+    float *restrict d_w)
 {
-    const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t p = 0; p < 3; ++p) {
         for (int64_t o_block = 0; o_block < 3; o_block += 2) {
             const int64_t o = smaller(o_block, 1);
@@ -193,10 +177,8 @@ static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_c
 
 /* d_x[n,c,h,w] = sum over p,q,o where 0 <= h-p+1 < 8 of d_h_conv2d[n,o,h-p+1,w-q+2]*w[o,c,p,q] */
 static void kernel_d_x(const float *restrict w, const float *restrict d_h_conv2d,
-    float *restrict d_x, int threads)
+    float *restrict d_x)
 {
-    const int team = (double)13824 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t h = 0; h < 8; ++h) {
         f32x8 sum_0_0_0 = {0};
         f32x8 sum_0_1_0 = {0};
@@ -225,11 +207,8 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_conv2d
 }
 
 /* d_h_masked[i,j,k,l] = where(h[i,j,k,l] <= 0, 0, cotangent_loss*(h[i,j,k,l] + h[i,j,k,l])) */
-static void kernel_d_h_masked_2(const float *h, const float *cotangent_loss, float *d_h_masked,
-    int threads)
+static void kernel_d_h_masked_2(const float *h, const float *cotangent_loss, float *d_h_masked)
 {
-    const int team = (double)384 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t ijkl = 0; ijkl < 96; ijkl += 8) {
         const f32x8 h_0 = load_f32x8(h + ijkl);
         const float operand0 = cotangent_loss[0];

@@ -1,9 +1,8 @@
 /* --- Kernels --- */
 
 /* labels = labels where 0 <= labels < 10 */
-static int kernel_loss_cross_entropy_7(const int32_t *restrict labels, int threads)
+static int kernel_loss_cross_entropy_7(const int32_t *restrict labels)
 {
-    (void)threads;
     for (int64_t i = 0; i < 4; ++i) {
         const int64_t value = labels[i];
         if (value < 0 || -value + 9 < 0) return 1;
@@ -12,11 +11,8 @@ static int kernel_loss_cross_entropy_7(const int32_t *restrict labels, int threa
 }
 
 /* loss_cross_entropy[i,one0] = max over j of x[i,j] */
-static void kernel_loss_cross_entropy(const float *restrict x, float *restrict loss_cross_entropy,
-    int threads)
+static void kernel_loss_cross_entropy(const float *restrict x, float *restrict loss_cross_entropy)
 {
-    const int team = (double)40 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         AUTODIFFC_SIMD
         for (int64_t one0 = 0; one0 < 1; ++one0) {
@@ -33,10 +29,8 @@ static void kernel_loss_cross_entropy(const float *restrict x, float *restrict l
 /* loss_cross_entropy_3[i,j] = x[i,j] - loss_cross_entropy[i,0]
    loss_cross_entropy_4[i,j] = exp(loss_cross_entropy_3[i,j]) */
 static void kernel_loss_cross_entropy_4(const float *x, const float *loss_cross_entropy,
-    float *loss_cross_entropy_3_out, float *loss_cross_entropy_4_out, int threads)
+    float *loss_cross_entropy_3_out, float *loss_cross_entropy_4_out)
 {
-    const int team = (double)80 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
             const f32x8 loss_cross_entropy_3 = load_f32x8(x + 10 * i) - splat_f32x8(loss_cross_entropy[i]);
@@ -55,10 +49,9 @@ static void kernel_loss_cross_entropy_4(const float *x, const float *loss_cross_
 
 /* loss_cross_entropy_8[i] = sum over j of where(j == labels[i], loss_cross_entropy_3[i,j], 0) */
 static void kernel_loss_cross_entropy_8(const float *restrict loss_cross_entropy_3,
-    const int32_t *restrict labels, float *restrict loss_cross_entropy_8, int threads)
+    const int32_t *restrict labels, float *restrict loss_cross_entropy_8)
 {
-    const int team = (double)120 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR_SIMD
+    AUTODIFFC_SIMD
     for (int64_t i = 0; i < 4; ++i) {
         float acc = 0.0f;
         AUTODIFFC_SIMD_SUM(acc)
@@ -72,9 +65,8 @@ static void kernel_loss_cross_entropy_8(const float *restrict loss_cross_entropy
 
 /* loss_cross_entropy_9[i] = log(sum over j of loss_cross_entropy_4[i,j]) - loss_cross_entropy_8[i] */
 static void kernel_loss_cross_entropy_9(const float *restrict loss_cross_entropy_4,
-    const float *restrict loss_cross_entropy_8, float *restrict loss_cross_entropy_9, int threads)
+    const float *restrict loss_cross_entropy_8, float *restrict loss_cross_entropy_9)
 {
-    (void)threads;
     f32x8 sum_0_0 = {0};
     f32x8 sum_1_0 = {0};
     f32x8 sum_2_0 = {0};
@@ -106,10 +98,8 @@ static void kernel_loss_cross_entropy_9(const float *restrict loss_cross_entropy
 }
 
 /* loss = (sum over i of loss_cross_entropy_9[i])*0.25 */
-static void kernel_loss(const float *restrict loss_cross_entropy_9, float *restrict loss,
-    int threads)
+static void kernel_loss(const float *restrict loss_cross_entropy_9, float *restrict loss)
 {
-    (void)threads;
     f32x4 sum_0 = {0};
     const f32x4 loss_cross_entropy_9_0 = load_f32x4(loss_cross_entropy_9);
     sum_0 += loss_cross_entropy_9_0;
@@ -117,10 +107,8 @@ static void kernel_loss(const float *restrict loss_cross_entropy_9, float *restr
 }
 
 /* softmax_5[i,one0] = sum over j of loss_cross_entropy_4[i,j] */
-static void kernel_softmax_5(const float *restrict loss_cross_entropy_4, float *restrict softmax_5,
-    int threads)
+static void kernel_softmax_5(const float *restrict loss_cross_entropy_4, float *restrict softmax_5)
 {
-    (void)threads;
     f32x8 sum_0_0 = {0};
     f32x8 sum_1_0 = {0};
     f32x8 sum_2_0 = {0};
@@ -152,11 +140,8 @@ static void kernel_softmax_5(const float *restrict loss_cross_entropy_4, float *
 }
 
 /* y[i,j] = loss_cross_entropy_4[i,j]/softmax_5[i,0] */
-static void kernel_y(const float *loss_cross_entropy_4, const float *softmax_5, float *y,
-    int threads)
+static void kernel_y(const float *loss_cross_entropy_4, const float *softmax_5, float *y)
 {
-    const int team = (double)40 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
             store_f32x8(y + 10 * i, load_f32x8(loss_cross_entropy_4 + 10 * i) / softmax_5[i]);
@@ -167,49 +152,13 @@ static void kernel_y(const float *loss_cross_entropy_4, const float *softmax_5, 
     }
 }
 
-/* loss_cross_entropy_5[i] = sum over j of loss_cross_entropy_4[i,j] */
-static void kernel_loss_cross_entropy_5(const float *restrict loss_cross_entropy_4,
-    float *restrict loss_cross_entropy_5, int threads)
-{
-    (void)threads;
-    f32x8 sum_0_0 = {0};
-    f32x8 sum_1_0 = {0};
-    f32x8 sum_2_0 = {0};
-    f32x8 sum_3_0 = {0};
-    {
-        const f32x8 loss_cross_entropy_4_0 = load_f32x8(loss_cross_entropy_4);
-        const f32x8 loss_cross_entropy_4_1 = load_f32x8(loss_cross_entropy_4 + 10);
-        const f32x8 loss_cross_entropy_4_2 = load_f32x8(loss_cross_entropy_4 + 20);
-        const f32x8 loss_cross_entropy_4_3 = load_f32x8(loss_cross_entropy_4 + 30);
-        sum_0_0 += loss_cross_entropy_4_0;
-        sum_1_0 += loss_cross_entropy_4_1;
-        sum_2_0 += loss_cross_entropy_4_2;
-        sum_3_0 += loss_cross_entropy_4_3;
-    }
-    {
-        const f32x8 loss_cross_entropy_4_0 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 2) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_4_1 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 12) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_4_2 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 22) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        const f32x8 loss_cross_entropy_4_3 = (f32x8)((i32x8)load_f32x8(loss_cross_entropy_4 + 32) & (i32x8){0, 0, 0, 0, 0, 0, -1, -1});
-        sum_0_0 += loss_cross_entropy_4_0;
-        sum_1_0 += loss_cross_entropy_4_1;
-        sum_2_0 += loss_cross_entropy_4_2;
-        sum_3_0 += loss_cross_entropy_4_3;
-    }
-    loss_cross_entropy_5[0] = lane_sum_f32x8(sum_0_0);
-    loss_cross_entropy_5[1] = lane_sum_f32x8(sum_1_0);
-    loss_cross_entropy_5[2] = lane_sum_f32x8(sum_2_0);
-    loss_cross_entropy_5[3] = lane_sum_f32x8(sum_3_0);
-}
-
 /* loss_cross_entropy_9[i] = log(loss_cross_entropy_5[i]) - (sum over j of where(j == labels[i],
    loss_cross_entropy_3[i,j], 0)) */
 static void kernel_loss_cross_entropy_9_2(const float *restrict loss_cross_entropy_3,
     const int32_t *restrict labels, const float *restrict loss_cross_entropy_5,
-    float *restrict loss_cross_entropy_9, int threads)
+    float *restrict loss_cross_entropy_9)
 {
-    const int team = (double)120 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR_SIMD
+    AUTODIFFC_SIMD
     for (int64_t i = 0; i < 4; ++i) {
         float acc = 0.0f;
         AUTODIFFC_SIMD_SUM(acc)
@@ -223,18 +172,15 @@ static void kernel_loss_cross_entropy_9_2(const float *restrict loss_cross_entro
 
 /* d_loss_cross_entropy_5[i] = 0.25/loss_cross_entropy_5[i] */
 static void kernel_d_loss_cross_entropy_5(const float *loss_cross_entropy_5,
-    float *d_loss_cross_entropy_5, int threads)
+    float *d_loss_cross_entropy_5)
 {
-    (void)threads;
     store_f32x4(d_loss_cross_entropy_5, 0.25f * (1.0f / load_f32x4(loss_cross_entropy_5)));
 }
 
 /* add[i,j] = where(j == labels[i], -0.25, 0) + d_loss_cross_entropy_5[i]*loss_cross_entropy_4[i,j] */
 static void kernel_add(const int32_t *labels, const float *loss_cross_entropy_4,
-    const float *d_loss_cross_entropy_5, float *add, int threads)
+    const float *d_loss_cross_entropy_5, float *add)
 {
-    const int team = (double)160 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
             store_f32x8(add + 10 * i, select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), splat_f32x8(-0.25f), splat_f32x8(0.0f)) + (d_loss_cross_entropy_5[i] * load_f32x8(loss_cross_entropy_4 + 10 * i)));
@@ -247,9 +193,8 @@ static void kernel_add(const int32_t *labels, const float *loss_cross_entropy_4,
 
 /* d_softmax_5[i,one0] = sum over j of (-y[i,j]/softmax_5[i,0]*cotangent_y[i,j]) */
 static void kernel_d_softmax_5(const float *restrict softmax_5, const float *restrict cotangent_y,
-    const float *restrict y, float *restrict d_softmax_5, int threads)
+    const float *restrict y, float *restrict d_softmax_5)
 {
-    (void)threads;
     f32x8 sum_0_0 = {0};
     f32x8 sum_1_0 = {0};
     f32x8 sum_2_0 = {0};
@@ -297,9 +242,8 @@ static void kernel_d_softmax_5(const float *restrict softmax_5, const float *res
 }
 
 /* d_loss_mean = cotangent_loss*0.25 */
-static void kernel_d_loss_mean(const float *cotangent_loss, float *d_loss_mean, int threads)
+static void kernel_d_loss_mean(const float *cotangent_loss, float *d_loss_mean)
 {
-    (void)threads;
     d_loss_mean[0] = cotangent_loss[0] * 0.25f;
 }
 
@@ -307,9 +251,8 @@ static void kernel_d_loss_mean(const float *cotangent_loss, float *d_loss_mean, 
    d_loss_cross_entropy_5[i] = d_loss_mean/loss_cross_entropy_5[i] */
 static void kernel_d_loss_cross_entropy_5_2(const float *d_loss_mean,
     const float *loss_cross_entropy_5, float *d_loss_cross_entropy_8_out,
-    float *d_loss_cross_entropy_5_out, int threads)
+    float *d_loss_cross_entropy_5_out)
 {
-    (void)threads;
     const float d_loss_mean_0 = d_loss_mean[0];
     const f32x4 d_loss_cross_entropy_8 = splat_f32x4(-d_loss_mean_0);
     const f32x4 d_loss_cross_entropy_5 = d_loss_mean_0 * (1.0f / load_f32x4(loss_cross_entropy_5));
@@ -322,11 +265,8 @@ static void kernel_d_loss_cross_entropy_5_2(const float *d_loss_mean,
    d_loss_cross_entropy_5[i]*loss_cross_entropy_4[i,j] */
 static void kernel_add_2(const float *loss_cross_entropy_4, const float *softmax_5,
     const float *cotangent_y, const float *d_softmax_5, const int32_t *labels,
-    const float *d_loss_cross_entropy_8, const float *d_loss_cross_entropy_5, float *add,
-    int threads)
+    const float *d_loss_cross_entropy_8, const float *d_loss_cross_entropy_5, float *add)
 {
-    const int team = (double)360 < AUTODIFFC_GATE ? 1 : threads;
-    AUTODIFFC_PARALLEL_FOR
     for (int64_t i = 0; i < 4; ++i) {
         {
             const f32x8 loss_cross_entropy_4_0 = load_f32x8(loss_cross_entropy_4 + 10 * i);
