@@ -39,7 +39,9 @@ from autodiffc.loops.ir import (
     integer,
     variable,
 )
+from autodiffc.loops.lanes import LaneReduction, reduction_lanes
 from autodiffc.loops.plain import (
+    Scan,
     cluster_statements,
     extremum_statements,
     place_statements,
@@ -129,7 +131,7 @@ def lower_group(
     elif group.kind == "cluster":
         stmts = _cluster(group.nodes, results, builder, target)
     elif group.kind == "extremum":
-        stmts = _extremum(group.nodes, results, builder)
+        stmts = _extremum(group.nodes, results, builder, target)
     else:
         stmts = _formula(group.nodes, results, builder, target, in_place=bool(overlapping))
     stmts = with_eager_loads(stmts, {builder.names[n]: n.dtype for n in given})
@@ -234,7 +236,12 @@ def build_raw(node: Node) -> Nest:
     return build_nest(node, node.formula, merge=False)
 
 
-def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Builder) -> list[Stmt]:
+def _extremum(
+    members: Sequence[Node],
+    results: tuple[Node, ...],
+    builder: _Builder,
+    target: Target | None,
+) -> list[Stmt]:
     """One scan for an extremum, its position, or both, wherever each of them is stored."""
     values = [n for n in members if n.formula.combine in ("max", "min")]
     positions = [n for n in members if n.formula.combine in ("argmax", "argmin")]
@@ -246,7 +253,14 @@ def _extremum(members: Sequence[Node], results: tuple[Node, ...], builder: _Buil
     pointer = [builder.pointer(n) if n in results else None for n in (*values[:1], *positions[:1])]
     value = pointer[0] if values else None
     position = pointer[-1] if positions else None
-    stmts = extremum_statements(nest, dtype, value, position, buffers, position_out)
+    scan = Scan(nest, dtype, track=position is not None)
+    dtypes = [*_operand_dtypes(first, first.formula), dtype]
+    lanes = reduction_lanes(nest, dtypes, target, position_out) if target else 0
+    if lanes:
+        reduction = LaneReduction(nest, buffers, lanes)
+        stmts = reduction.extremum(scan, value, position, position_out)
+    else:
+        stmts = extremum_statements(nest, scan, value, position, position_out, buffers)
     if value is not None and not covers(first):
         stmts.insert(0, Zero(value, product(first.shape)))
     return stmts
@@ -377,6 +391,11 @@ def _sum(
     tiling = choose_tiling(nest, dtypes, target) if target and reduced_dtype == dtype else None
     if tiling is not None:
         return tiled_statements(nest, tiling, dtype, buffer, buffers, builder.taken)
+    lanes = 0
+    if target and nest.combine == "sum" and reduced_dtype == dtype:
+        lanes = reduction_lanes(nest, [*dtypes, dtype], target)
+    if lanes:
+        return LaneReduction(nest, buffers, lanes).sum(dtype, buffer)
     return sum_statements(nest, reduced_dtype, buffer, buffers)
 
 

@@ -7,7 +7,7 @@ indices inside; loops over kept indices are parallel (see `team.py`). Guards bec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from autodiffc.graph.affine import Affine
 from autodiffc.graph.extents import product
@@ -282,39 +282,70 @@ def results_of(
     return [*lets, *(Store(str(r.buffer), where, Name(r.name), lanes) for r in stored)]
 
 
+@dataclass(frozen=True)
+class Scan:
+    """The search for the first extremum: NaN wins and stays.
+
+    A scan for a position runs backwards, so that the last point to win is the first of its equals:
+    one comparison, where a forward scan would have to remember more.
+    """
+
+    nest: Nest
+    dtype: str
+    track: bool
+
+    @property
+    def _larger(self) -> bool:
+        return self.nest.combine in ("max", "argmax")
+
+    def start(self, lanes: int = 1) -> list[Stmt]:
+        """The variables before the first point."""
+        worst = float("-inf") if self._larger else float("inf")
+        best = Var("best", self.dtype, _start(self.dtype, worst), lanes)
+        return [best, *([Var("at", "int32", Const(0, "int32"), lanes)] if self.track else [])]
+
+    def step(self, value: Scalar, scope: Scope, lanes: int = 1) -> list[Stmt]:
+        """What one point changes."""
+        v, best = Name("v"), Name("best")
+        better = "g" if self._larger else "l"
+        better += "e" if self.track else "t"
+        wins: Scalar = Call(better, (v, best))
+        if is_float(self.dtype):
+            wins = Call("or", (wins, Call("ne", (v, v))))
+        if not self.track:
+            better_value = Set("best", Call("where", (wins, v, best)))
+            return [Let("v", self.dtype, value, lanes), better_value]
+        here = IntValue(_position(self.nest, scope))
+        return [
+            Let("v", self.dtype, value, lanes),
+            Let("wins", "bool", wins, lanes),
+            Set("best", Call("where", (Name("wins"), v, best))),
+            Set("at", Call("where", (Name("wins"), here, Name("at")))),
+        ]
+
+
 def extremum_statements(
     nest: Nest,
-    dtype: str,
+    scan: Scan,
     value_buffer: str | None,
     position_buffer: str | None,
+    position_out: Address,
     buffers: dict[int, str],
-    position_out: Address | None = None,
 ) -> list[Stmt]:
-    """A scan for the first extremum: its value, its position (at `position_out`), or both.
-
-    NaN wins and stays. A scan for a position runs backwards, so that the last point to win is the
-    first of its equals: one comparison, where a forward scan would have to remember more.
-    """
-    larger = nest.combine in ("max", "argmax")
-    track = position_buffer is not None
-    better = ("ge" if larger else "le") if track else ("gt" if larger else "lt")
+    """A scan for the first extremum: its value, its position (at `position_out`), or both."""
 
     def inner(scope: Scope) -> list[Stmt]:
-        def scan(below: Scope) -> list[Stmt]:
-            value = body_value(nest.body, nest.operands, below)
-            return _scan_step(better, dtype, value, _position(nest, below) if track else None)
+        def step(below: Scope) -> list[Stmt]:
+            return scan.step(body_value(nest.body, nest.operands, below), below)
 
-        loops = nest_loops(nest, list(nest.reduced), scope.child(), scan, backwards=track)
-        worst = float("-inf") if larger else float("inf")
-        head: list[Stmt] = [Var("best", dtype, _start(dtype, worst))]
-        if track:
-            head.append(Var("at", "int32", Const(0, "int32")))
+        order = list(nest.reduced)
+        loops = nest_loops(nest, order, scope.child(), step, backwards=scan.track)
         tail: list[Stmt] = []
         if value_buffer is not None:
             tail += finish_store(nest, value_buffer, scope, Name("best"))
         if position_buffer is not None:
-            tail.append(Store(position_buffer, scope.index(position_out or nest.out), Name("at")))
-        return [*head, *guarded(nest, loops), *tail]
+            tail.append(Store(position_buffer, scope.index(position_out), Name("at")))
+        return [*scan.start(), *guarded(nest, loops), *tail]
 
     order = memory_order(nest)
     return nest_loops(
@@ -339,21 +370,6 @@ def _start(dtype: str, worst: float) -> Const:
         "int64": (-(2**63), 2**63 - 1),
     }[dtype]
     return Const(low if worst < 0 else high, dtype)
-
-
-def _scan_step(better: str, dtype: str, value: Scalar, position: Linear | None) -> list[Stmt]:
-    v, best = Name("v"), Name("best")
-    wins: Scalar = Call(better, (v, best))
-    if is_float(dtype):
-        wins = Call("or", (wins, Call("ne", (v, v))))
-    if position is None:
-        return [Let("v", dtype, value), Set("best", Call("where", (wins, v, best)))]
-    return [
-        Let("v", dtype, value),
-        Let("wins", "bool", wins),
-        Set("best", Call("where", (Name("wins"), v, best))),
-        Set("at", Call("where", (Name("wins"), IntValue(position), Name("at")))),
-    ]
 
 
 def _position(nest: Nest, scope: Scope) -> Linear:

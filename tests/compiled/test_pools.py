@@ -100,3 +100,24 @@ def test_a_pool_writes_its_result_between_zeros() -> None:
     assert pool.shape[2:4] != (4, 4)
     assert not [n for n in names if "halo" in str(n.label) and n.inputs[0] is pool]
     assert sum(c.group.kind == "extremum" for c in calls if c.group) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_searches_along_rows_end_within_a_vector(dtype: str) -> None:
+    """Neighbouring columns are lanes; the last vector has fewer."""
+    x, w = ad.input("x", (6, 37)), ad.input("w", (6, 37))
+    made = {
+        "largest": ad.max(x, axis=0),
+        "least": ad.min(x * w, axis=0),
+        "position": ad.argmax(x, axis=0),
+        "count": ad.sum(ad.where(x > w, 1.0, 0.0) * w, axis=0),
+    }
+    arrays = {"x": np.random.default_rng(6).integers(-3, 4, (6, 37)) / 2.0, "w": np.ones((6, 37))}
+    arrays["x"][2, 35] = arrays["x"][4, 35] = arrays["x"][1, 0] = np.nan
+    arrays["x"][:, 36] = -np.inf
+    expected = evaluate({k: e.node for k, e in made.items()}, arrays)
+    case = Case("rows", ad.Model("m", made, wrt=[]))
+    program = compile_cases([case], dtype=dtype, library=f"rows_{dtype}")["rows"]
+    found = program.forward(**{k: a.astype(dtype) for k, a in arrays.items()})
+    for key, array in expected.items():
+        np.testing.assert_array_equal(found[key], array, err_msg=key)
