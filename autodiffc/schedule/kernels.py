@@ -21,10 +21,11 @@ import networkx as nx
 
 import autodiffc.ops.functions  # noqa: F401 - registers the scalar functions
 from autodiffc.graph.affine import identity
-from autodiffc.graph.comprehension import Access, Comprehension, Indirect, Row, inputs_used
+from autodiffc.graph.comprehension import Access, Comprehension, Indirect, inputs_used
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import indices_used
 from autodiffc.schedule.coverage import covers
+from autodiffc.schedule.nest import address_of
 from autodiffc.schedule.tile import vectorizable
 from autodiffc.schedule.words import ascii_name, unreserved
 
@@ -98,24 +99,33 @@ def is_tail(node: Node) -> bool:
 
 def reads_in_place(group: Group, leaf: Node) -> bool:
     """Whether a kernel reads a leaf only where it stores a result, before it stores it there."""
-    accesses: list[tuple[Node, Access, tuple[Row, ...]]]
+    reads = [n for n in group.nodes if any(storage(i) is leaf for i in n.inputs)]
+    if not reads:
+        return group.kind != "extremum"
+    if any(storage(n.inputs[k]) is leaf for n in reads for k in _looked_up(n)):
+        return False
     if group.kind == "cluster":
-        accesses = [(n, a, identity(len(n.shape))) for n in group.nodes for a in n.formula.operands]
-    elif group.kind == "formula" and takes_tails(group.nodes[0]):
-        first, *tails = group.nodes
-        if any(storage(first.inputs[a.operand]) is leaf for a in first.formula.operands):
-            return False
-        accesses = [(first, a, first.formula.out) for a in first.formula.finish_operands]
-        accesses += [(n, a, identity(len(n.shape))) for n in tails for a in n.formula.operands]
-    else:
+        return all(_at_results(n, n.formula.operands, leaf) for n in reads)
+    first = group.nodes[0]
+    if group.kind != "formula" or not takes_tails(first):
         return False
-    if any(storage(n.inputs[k]) is leaf for n in group.nodes for k in _looked_up(n)):
+    if any(storage(first.inputs[a.operand]) is leaf for a in first.formula.operands):
         return False
-    return all(
-        a.rows == rows and n.inputs[a.operand].shape == leaf.shape
-        for n, a, rows in accesses
-        if storage(n.inputs[a.operand]) is leaf
-    )
+    finish = _at_results(first, first.formula.finish_operands, leaf)
+    return finish and all(_at_results(n, n.formula.operands, leaf) for n in group.nodes[1:])
+
+
+def _at_results(node: Node, accesses: Sequence[Access], leaf: Node) -> bool:
+    """Whether those accesses that read a leaf's buffer do so at the place of the result."""
+    rank, rows = node.formula.domain.rank, node.formula.out
+    result = address_of(node, -1, node.shape, rows, rank)
+    for access in accesses:
+        tensor = node.inputs[access.operand]
+        if storage(tensor) is leaf:
+            found = address_of(node, -1, tensor.shape, access.rows, rank)
+            if found != result:
+                return False
+    return True
 
 
 def _looked_up(node: Node) -> set[int]:

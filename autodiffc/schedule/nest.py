@@ -99,7 +99,7 @@ def build_nest(node: Node, formula: Comprehension, *, merge: bool = True) -> Nes
 
     def locate(access: Access) -> Address:
         tensor = node.inputs[access.operand]
-        return _address(node, access.operand, tensor.shape, access.rows, rank)
+        return address_of(node, access.operand, tensor.shape, access.rows, rank)
 
     nest = Nest(
         names=formula.domain.names,
@@ -107,7 +107,7 @@ def build_nest(node: Node, formula: Comprehension, *, merge: bool = True) -> Nes
         guards=formula.domain.guards,
         kept=tuple(k for k in range(rank) if k in kept),
         reduced=tuple(k for k in range(rank) if k not in kept),
-        out=_address(node, -1, node.shape, formula.out, rank),
+        out=address_of(node, -1, node.shape, formula.out, rank),
         operands=tuple(locate(a) for a in formula.operands),
         bodies=(formula.body,),
         combine=formula.combine,
@@ -117,16 +117,17 @@ def build_nest(node: Node, formula: Comprehension, *, merge: bool = True) -> Nes
     return collapse(nest) if merge else nest
 
 
-def _address(
+def address_of(
     node: Node, operand: int, shape: tuple[ExtentLike, ...], rows: tuple[Row, ...], rank: int
 ) -> Address:
+    """Where an access of a node lies in the buffer of a tensor of that shape."""
     strides: list[ExtentLike] = [0] * rank
     offset: ExtentLike = 0
     indirect = []
     for stride, row in zip(row_major(shape), rows, strict=True):
         if isinstance(row, Indirect):
             ids = node.inputs[row.operand]
-            indirect.append((stride, _address(node, row.operand, ids.shape, row.rows, rank)))
+            indirect.append((stride, address_of(node, row.operand, ids.shape, row.rows, rank)))
             continue
         offset = offset + row.constant * stride
         for k, coefficient in enumerate(row.coefficients):

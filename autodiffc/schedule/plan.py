@@ -198,7 +198,7 @@ class Planner:
         later = groups[groups.index(group) + 1 :]
         if any(g in later for g in self.readers.get(leaf, [])):
             return False
-        return leaf.shape == node.shape and reads_in_place(group, leaf)
+        return reads_in_place(group, leaf)
 
     # --- Putting it together ---
 

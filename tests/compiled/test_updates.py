@@ -141,3 +141,38 @@ def test_an_update_waits_for_the_other_readers() -> None:
 
 def results_of(call: Call) -> tuple[Slot, ...]:
     return call.slots[len(call.slots) - len(call.results) :]
+
+
+def test_states_that_are_read_elsewhere_are_no_updates_in_place() -> None:
+    """Old values at other places than where the new one goes: transposed, flipped, looked up."""
+    x, s = ad.input("x", (20, 20)), [ad.state(f"s{k}", (20, 20)) for k in range(5)]
+    ids = ad.input("ids", (20,), "int32", low=0, high=20)
+    flat = ad.reshape(s[3], (400,)) * 2.0 + ad.reshape(x, (400,))
+    updates = {
+        s[0]: ad.transpose(s[0]) + x,
+        s[1]: x @ x + ad.transpose(s[1]),
+        s[2]: x @ x + ad.flip(s[2], 1),
+        s[3]: ad.reshape(flat, (20, 20)),
+        s[4]: x @ x + s[4][ids],
+    }
+    model = ad.Model("m", {"y": ad.sum(x)}, updates=updates, wrt=[])
+    program = compile_cases([Case("m", model)], dtype="float64", library="states")["m"].init()
+    rng = np.random.default_rng(8)
+    a, order = rng.normal(size=(20, 20)), rng.permutation(20).astype(np.int32)
+    old = [np.zeros((20, 20)) for _ in s]
+    for _ in range(3):
+        program.forward(x=a, ids=order)
+        product = a @ a
+        old = [
+            old[0].T + a,
+            product + old[1].T,
+            product + old[2][:, ::-1],
+            old[3] * 2 + a,
+            product + old[4][order],
+        ]
+        for k, expected in enumerate(old):
+            np.testing.assert_allclose(
+                program.states[f"s{k}"], expected, rtol=1e-12, err_msg=str(k)
+            )
+    slots = [results_of(c) for c in plans_of(model)["training"].calls if c.group]
+    assert any(Slot("state", "s3", "float32") in found for found in slots)
