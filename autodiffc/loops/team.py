@@ -71,7 +71,9 @@ def bounds(work: ExtentLike, ranges: Mapping[str, tuple[int, int]]) -> tuple[int
 
 
 def _has_parallel(body: Iterable[Stmt]) -> bool:
-    return any(isinstance(s, For) and "parallel" in s.mode for s in statements(tuple(body)))
+    """Whether there is a loop to share; with a single iteration there is nothing to."""
+    loops = [s for s in statements(tuple(body)) if isinstance(s, For)]
+    return any("parallel" in s.mode and _trips(s) != 1 for s in loops)
 
 
 def _serial(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
@@ -141,6 +143,8 @@ class _Team:
         """A loop with marks, on it or inside it."""
         if "parallel" not in loop.mode:  # the next iteration may need what this one has written
             return replace(loop, body=(*self.sequence(loop.body), Wait()))
+        if _trips(loop) == 1 and _has_parallel(loop.body):
+            return replace(loop, body=tuple(self.sequence(loop.body)), mode="serial")
         if _trips(loop) < ENOUGH:
             joined = self.joined(loop)
             if joined is not None:
@@ -173,6 +177,9 @@ class _Team:
             start, step = loop.start, loop.step
             assert isinstance(start, Linear)
             count: Int = FloorDiv(rest, size) if size > 1 else rest
+            if _trips(loop) == 1:
+                stmts.append(LetInt(loop.variable, start))
+                continue
             if start == integer(0) and step == 1:
                 number = loop.variable
                 stmts.append(LetInt(number, count))

@@ -1,7 +1,7 @@
 """How many threads a training run uses, found out by its own first steps.
 
-On an idle machine two threads halve the time of a step; on a busy one they wait for each other at
-the end of every kernel, and a step takes many times as long as on one thread. No rule knows which
+On an idle machine two threads halve the time of a step; on a busy one they wait for each other some
+twenty times in it, and a step may take many times as long as on one thread. No rule knows which
 machine it is. As results have the same bits for any number of threads, the first steps of a run
 can try both.
 """

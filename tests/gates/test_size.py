@@ -35,4 +35,4 @@ def test_lenet5_stays_small(tmp_path: Path, size: int, batch: int | tuple[int, i
 
 def test_the_plain_schedule_has_one_size(tmp_path: Path) -> None:
     found = {case: preprocessed(tmp_path, *case, plain=True) for case in SIZES}
-    assert max(found.values()) <= 1.02 * min(found.values()), found
+    assert max(found.values()) <= 1.04 * min(found.values()), found

@@ -159,7 +159,11 @@ def test_results_have_the_same_bits(threads: int) -> None:
     [lower(quiz()), lower(lenet5(), threads=1), lower(mlp(), dims={"batch": (1, 2)})],
     ids=["scalars", "one thread", "little work"],
 )
-def test_without_enough_work_there_is_no_team(emitted: Any) -> None:
+def test_without_enough_work_there_is_no_team(tmp_path: Path, emitted: Any) -> None:
+    write(tmp_path, emitted.sources)
+    flags = ("-std=c11", "-O1", "-march=native", "-fopenmp", "-c", "-o", "model.o")
+    run(*find_toolchain().command, *flags, f"{emitted.name}.c", cwd=tmp_path)
+    assert "omp_" not in run("nm", "model.o", cwd=tmp_path).lower()
     text = emitted.sources[f"{emitted.name}.c"]
     kernels = text[text.index("--- Kernels ---") :]
     assert "team" not in kernels

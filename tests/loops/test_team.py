@@ -130,6 +130,18 @@ def test_short_loops_are_joined(outer: tuple[int, int, int], inner: tuple[int, i
     assert joined.body[-1] == STORE
 
 
+def test_a_loop_with_one_iteration_is_nothing_to_share() -> None:
+    once = loop("i", 4, STORE, step=4)
+    assert not for_team(kernel(once), 0, {}).team
+    (joined,) = shared(loop("i", 3, loop("j", 7, loop("k", 16, STORE), start=5, step=2)))
+    assert isinstance(joined, For)
+    expected = [(a, 5, c) for a in range(3) for c in range(16)]
+    assert list(points(joined.body, ("i", "j", "k"), 48)) == expected
+    (outer,) = shared(loop("i", 1, LetInt("m", integer(0)), loop("j", 64, STORE)))
+    assert isinstance(outer, For)
+    assert outer.mode == "serial"
+
+
 def test_as_many_loops_are_joined_as_it_takes() -> None:
     (joined,) = shared(loop("i", 3, loop("j", 2, loop("k", 20, STORE, step=4))))
     assert isinstance(joined, For)
