@@ -127,9 +127,9 @@ class LaneReduction:
         def blocks(scope: Scope) -> list[Stmt]:
             if extent == self.lanes:
                 return at(scope, integer(0))
-            mode = "serial" if around else "parallel"
             body = tuple(at(scope, variable(name)))
-            stmts: list[Stmt] = [For(name, integer(0), integer(whole), body, self.lanes, mode)]
+            loop = For(name, integer(0), integer(whole), body, self.lanes, "parallel")
+            stmts: list[Stmt] = [loop]
             if extent > whole:
                 rest = at(scope, integer(whole), integer(extent - whole))
                 stmts.append(Block(tuple(rest)))
@@ -137,7 +137,7 @@ class LaneReduction:
 
         deeper = [last, *self.nest.reduced]
         scope = Scope(self.buffers)
-        return nest_loops(self.nest, around, scope, blocks, parallel=1, deeper=deeper)
+        return nest_loops(self.nest, around, scope, blocks, parallel=len(around), deeper=deeper)
 
     # --- Values ---
 
