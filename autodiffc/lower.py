@@ -22,7 +22,17 @@ from autodiffc.errors import ArgumentError, ArgumentTypeError
 from autodiffc.graph.dag import Graph
 from autodiffc.graph.node import Node
 from autodiffc.graph.verify import verify as verify_graph
-from autodiffc.passes import fuse, gather, inline, normalize, route, share, simplify, specialize
+from autodiffc.passes import (
+    fuse,
+    gather,
+    inline,
+    narrow,
+    normalize,
+    route,
+    share,
+    simplify,
+    specialize,
+)
 from autodiffc.passes.split import split
 from autodiffc.runtime.initial import describe_initializer
 from autodiffc.schedule.effort import GATE
@@ -51,6 +61,7 @@ def passes(target: Target) -> tuple[tuple[str, Pass], ...]:
         ("split", split),
         ("simplify", simplify),
         ("share", share),
+        ("narrow", narrow),
     )
 
 

@@ -296,8 +296,10 @@ class ValueWriter:
         return Text(f"splat_{kind}({_bare(value.text)})", value.dtype, lanes)
 
     def as_stored(self, value: Text, dtype: str, lanes: int) -> str:
-        """A vector as a buffer of the type holds it: truth values are bytes, 0 or 1."""
+        """A vector as a buffer of the type holds it: positions and truth values are bytes."""
         kind = self.kind(dtype, lanes)
+        if dtype == "uint8" and value.dtype == "int32":
+            return f"narrow_{kind}({_bare(self.splat(value, lanes).text)})"
         if dtype != "bool":
             return _bare(self.splat(value, lanes).text)
         mask = Text(self.splat(value, lanes).text, self.mask, lanes)

@@ -4,7 +4,8 @@
 not hold. It is a check of the compiler, not of the user: whatever a user can get wrong is refused
 where it is written. Rules for a formula (see `comprehension` for what the parts mean):
 
-    combine    one of the combiners; argmax and argmin give int32; no sum or product of bools
+    combine    one of the combiners; argmax and argmin give int32, or uint8 where at most 256 points
+               are searched; no sum or product of bools
     domain     no negative extent; guards, rows and names over as many indices as the domain has
     operands   positions of inputs; as many rows as the tensor has axes; indirect rows read integer
                tensors that a check_index vouches for
@@ -53,7 +54,14 @@ from autodiffc.graph.comprehension import (
 )
 from autodiffc.graph.construct import result_dtype
 from autodiffc.graph.dag import Graph
-from autodiffc.graph.extents import Extent, ExtentLike, difference, dims_of, shape_text
+from autodiffc.graph.extents import (
+    Extent,
+    ExtentLike,
+    difference,
+    dims_of,
+    product,
+    shape_text,
+)
 from autodiffc.graph.inequalities import ANY_SIZE, Ranges, never_negative, told_apart
 from autodiffc.graph.injective import is_injective
 from autodiffc.graph.node import Node
@@ -132,8 +140,15 @@ def _check_combiner(at: _Piece) -> None:
     piece, node = at.piece, at.node
     if piece.combine not in COMBINERS:
         at.fail("unknown combiner", piece.combine, ", ".join(COMBINERS))
-    if piece.combine in ("argmax", "argmin") and piece.finish is None and node.dtype != "int32":
-        at.fail("a position is an int32", node.dtype, "int32")
+    if _is_position(piece):
+        points = product(tuple(piece.domain.extents[k] for k in piece.reduced))
+        bytes_do = isinstance(points, int) and points <= 256
+        if node.dtype != "int32" and not (node.dtype == "uint8" and bytes_do):
+            at.fail("a position is an int32, of few points a uint8", node.dtype, "int32")
+
+
+def _is_position(piece: Comprehension) -> bool:
+    return piece.combine in ("argmax", "argmin") and piece.finish is None
 
 
 def _check_domain(at: _Piece) -> None:
@@ -211,7 +226,8 @@ def _check_body(at: _Piece) -> None:
         bare = Comprehension(at.domain, piece.out, piece.operands, piece.body)
         if _dtype(at, bare) == "bool":
             at.fail(f"a {piece.combine} of truth values", "bool", "a cast to an integer")
-    if (found := _dtype(at, piece)) != node.dtype:
+    found, in_bytes = _dtype(at, piece), _is_position(piece) and node.dtype == "uint8"
+    if found != node.dtype and not in_bytes:  # of positions `_check_combiner` knows which may be
         at.fail("the body has another type than the node", found, node.dtype)
 
 

@@ -9,6 +9,7 @@
     gather       scatters become plain reductions, so that no two threads write one element
     halo         guards on the contiguous axis become zeros around a copy
     fuse         views and cheap values move into their readers, elementwise tails into reductions
+    narrow       positions within small windows become bytes
     split        long sums are cut into chunks of fixed length
 
 `inline` and `specialize` come first, and are needed; each of the others may be left out, and the
@@ -20,10 +21,21 @@ from __future__ import annotations
 from autodiffc.passes.fuse import fuse
 from autodiffc.passes.gather import gather
 from autodiffc.passes.inline import inline
+from autodiffc.passes.narrow import narrow
 from autodiffc.passes.normalize import normalize
 from autodiffc.passes.route import route
 from autodiffc.passes.share import share
 from autodiffc.passes.simplify import simplify
 from autodiffc.passes.specialize import specialize
 
-__all__ = ["inline", "specialize", "normalize", "simplify", "share", "route", "gather", "fuse"]
+__all__ = [
+    "inline",
+    "specialize",
+    "normalize",
+    "simplify",
+    "share",
+    "route",
+    "gather",
+    "fuse",
+    "narrow",
+]

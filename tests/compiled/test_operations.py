@@ -21,7 +21,18 @@ from tests.harness import Case, compile_cases
 from tests.samples import Sampled, all_samples
 
 SAMPLES = {s.title: s for s in all_samples()}
-PASSES = ("simplify", "normalize", "share", "route", "gather", "fuse", "layout", "halo", "split")
+PASSES = (
+    "simplify",
+    "normalize",
+    "share",
+    "route",
+    "gather",
+    "fuse",
+    "layout",
+    "halo",
+    "split",
+    "narrow",
+)
 VARIANTS = {
     "float64": ("float64", ()),
     "float32": ("float32", ()),

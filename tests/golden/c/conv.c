@@ -82,7 +82,7 @@ static void kernel_loss(const float *restrict mul, float *restrict loss)
 /* h_out[n,c,i,j] = max over p,q of h_relu[n,c,2*i+p,2*j+q]
    argmax_pool2d_out[n,c,i,j] = argmax over p,q of h_relu[n,c,2*i+p,2*j+q] */
 static void kernel_argmax_pool2d(const float *restrict h_relu, float *restrict h_out,
-    int32_t *restrict argmax_pool2d_out)
+    uint8_t *restrict argmax_pool2d_out)
 {
     for (int64_t nci = 0; nci < 24; ++nci) {
         AUTODIFFC_SIMD
@@ -123,9 +123,10 @@ static void kernel_d_h_masked(const float *h, float *d_h_masked)
     }
 }
 
-/* d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(argmax_pool2d[n,c,i,j] == 2*p + q, d_h_masked[n,c,i,j], 0) */
+/* d_h_conv2d[n,c,2*i+p,2*j+q+1] = where(int32(argmax_pool2d[n,c,i,j]) == 2*p + q,
+   d_h_masked[n,c,i,j], 0) */
 static void kernel_d_h_conv2d(const float *restrict d_h_masked,
-    const int32_t *restrict argmax_pool2d, float *restrict d_h_conv2d)
+    const uint8_t *restrict argmax_pool2d, float *restrict d_h_conv2d)
 {
     memset(d_h_conv2d, 0, (size_t)480 * sizeof *d_h_conv2d);
     for (int64_t nci = 0; nci < 24; ++nci) {
@@ -134,7 +135,7 @@ static void kernel_d_h_conv2d(const float *restrict d_h_masked,
             for (int64_t j = 0; j < 4; ++j) {
                 for (int64_t q = 0; q < 2; ++q) {
                     const float operand0 = d_h_masked[4 * nci + j];
-                    d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = (argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? operand0 : 0.0f;
+                    d_h_conv2d[20 * nci + 10 * p + 2 * j + q + 1] = ((int32_t)argmax_pool2d[4 * nci + j] == (((int32_t)(p) * 2) + (int32_t)(q))) ? operand0 : 0.0f;
                 }
             }
         }
