@@ -65,6 +65,10 @@ def passes(target: Target) -> tuple[tuple[str, Pass], ...]:
     )
 
 
+SCHEDULING = ("rows",)  # what the planner does, not a pass, but can be left out as well
+PLAIN_WITHOUT = ("layout", "halo", "split", "rows")  # what the plain schedule goes without
+
+
 def verification_wanted() -> bool:
     """Whether the environment asks for it."""
     return os.environ.get("AUTODIFFC_VERIFY", "0") not in ("", "0")
@@ -83,6 +87,9 @@ class Options:
     plain: bool = False  # the plain schedule: loops alone, as much code for any extents
     verify: bool = field(default_factory=verification_wanted)
     gate: int = GATE  # the effort from which on threads share a kernel; see `schedule/effort.py`
+
+
+DEFAULT_OPTIONS = Options()
 
 
 def lower(
@@ -113,7 +120,7 @@ def lower(
     sizes = Sizes.of(program, model, options)
     program = specialized(program, sizes, options)
     program = optimized(program, options, sizes)
-    plans = planned(program, sizes)
+    plans = planned(program, sizes, options)
     layout = laid_out(program, sizes, options)
     emitted = emit_program(
         layout, plans, get_target(target), __version__, tiles=not plain, verify=verify, gate=gate
@@ -221,7 +228,7 @@ def specialized(program: Program, sizes: Sizes, options: Options) -> Program:
 def optimized(program: Program, options: Options, sizes: Sizes | None = None) -> Program:
     """Every pass over every graph."""
     target = get_target(options.target)
-    left_out = _left_out(options, [title for title, _ in passes(target)])
+    left_out = _left_out(options)
     ranges = None if sizes is None else sizes.ranges
     graphs = {}
     for name, graph in program.graphs.items():
@@ -232,8 +239,9 @@ def optimized(program: Program, options: Options, sizes: Sizes | None = None) ->
     return replace(program, graphs=graphs)
 
 
-def _left_out(options: Options, known: Sequence[str]) -> set[str]:
-    """The passes to skip; a name that no pass has would leave nothing out, silently."""
+def _left_out(options: Options) -> set[str]:
+    """What to skip; a name that no pass has would leave nothing out, silently."""
+    known = [*(title for title, _ in passes(get_target(options.target))), *SCHEDULING]
     if isinstance(options.without, str):
         raise ArgumentTypeError(
             "without takes a sequence of names", found=repr(options.without), expected='("fuse",)'
@@ -247,12 +255,13 @@ def _left_out(options: Options, known: Sequence[str]) -> set[str]:
                 expected=f"one of {', '.join(dict.fromkeys(known))}",
                 help=f"did you mean {close[0]!r}?" if close else None,
             )
-    return {*options.without, *(("layout", "halo", "split") if options.plain else ())}
+    return {*options.without, *(PLAIN_WITHOUT if options.plain else ())}
 
 
-def planned(program: Program, sizes: Sizes) -> dict[str, Plan]:
+def planned(program: Program, sizes: Sizes, options: Options = DEFAULT_OPTIONS) -> dict[str, Plan]:
     """Kernels, order and memory of every graph."""
-    return {name: Planner(g, sizes.largest).plan() for name, g in program.graphs.items()}
+    rows = "rows" not in _left_out(options)
+    return {name: Planner(g, sizes.largest, rows=rows).plan() for name, g in program.graphs.items()}
 
 
 def laid_out(program: Program, sizes: Sizes, options: Options) -> Layout:

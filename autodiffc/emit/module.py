@@ -32,7 +32,7 @@ from autodiffc.emit.structs import (
 )
 from autodiffc.emit.values import ValueWriter, helper_text
 from autodiffc.emit.vectors import vector_helpers
-from autodiffc.loops.ir import For, Kernel, Let, LetInt, Var, statements
+from autodiffc.loops.ir import Array, For, Kernel, Let, LetInt, Var, statements
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.team import for_team
 from autodiffc.loops.verify import verify as verify_kernel
@@ -114,7 +114,7 @@ def canonical_text(kernel: Kernel) -> tuple[str, ValueWriter]:
     for stmt in statements(kernel.body):
         if isinstance(stmt, For):
             own |= {stmt.variable, f"{stmt.variable}_end"}
-        elif isinstance(stmt, Let | LetInt | Var):
+        elif isinstance(stmt, Let | LetInt | Var | Array):
             own.add(stmt.name)
     numbers: dict[str, str] = {}
 

@@ -9,6 +9,7 @@ from autodiffc.emit.values import Text, ValueWriter, extent_text, int_text, poin
 from autodiffc.emit.vectors import C_TYPES, vector_type
 from autodiffc.graph.scalars import Call, Const
 from autodiffc.loops.ir import (
+    Array,
     Block,
     Comment,
     FailUnless,
@@ -29,6 +30,7 @@ from autodiffc.loops.ir import (
     Var,
     Wait,
     Zero,
+    statements,
 )
 from autodiffc.schedule.words import dim_variable
 
@@ -86,6 +88,8 @@ class StatementWriter:
             self.add("}")
         elif isinstance(stmt, Wait):
             self.add("team_wait(team);")
+        elif isinstance(stmt, Array):
+            self.add(f"_Alignas(64) {C_TYPES[stmt.dtype]} {stmt.name}[{stmt.count}];")
         elif isinstance(stmt, FailUnless):
             tests = " || ".join(f"{int_text(c)} < 0" for c in stmt.conditions)
             self.add(f"if ({tests}) return 1;")
@@ -185,6 +189,7 @@ def _simple(value: Int) -> bool:
 def kernel_text(kernel: Kernel, name: str) -> tuple[str, ValueWriter]:
     """A kernel as a C function of the given name, and the writer that knows what it uses."""
     buffers = {p.name: p.dtype for p in kernel.params}
+    buffers |= {s.name: s.dtype for s in statements(kernel.body) if isinstance(s, Array)}
     values = ValueWriter(buffers)
     writer = StatementWriter(values)
     if kernel.gate is not None:

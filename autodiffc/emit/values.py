@@ -27,9 +27,11 @@ from autodiffc.graph.scalars import Call, Cast, Const, Scalar, Size
 from autodiffc.graph.types import is_float
 from autodiffc.loops.ir import (
     CeilDiv,
+    FirstLanes,
     FloorDiv,
     Int,
     IntValue,
+    LaneExtremum,
     LaneSum,
     Linear,
     Load,
@@ -151,6 +153,12 @@ class ValueWriter:
             dtype, _ = self.variables[value.name]
             self.vectors.add((dtype, value.lanes))
             return Text(f"lane_sum_{vector_type(dtype, value.lanes)}({value.name})", dtype)
+        if isinstance(value, LaneExtremum):
+            dtype, _ = self.variables[value.name]
+            name = self._helper(f"lane_{value.kind}", dtype, value.lanes)
+            return Text(f"{name}({value.name})", dtype)
+        if isinstance(value, FirstLanes):
+            return self._first_lanes(value)
         if isinstance(value, MaskFirst):
             return self._mask(value)
         assert isinstance(value, Call)
@@ -267,6 +275,18 @@ class ValueWriter:
             args = [self.splat(a, lanes) for a in args]
         inside = ", ".join(_bare(a.text) for a in args)
         return Text(f"{name}_{vector_type(dtype, lanes)}({inside})", dtype, lanes)
+
+    def _helper(self, name: str, dtype: str, lanes: int) -> str:
+        """The C name of a function of vectors, which the module then defines."""
+        self.helpers.setdefault((name, dtype, lanes))
+        return f"{name}_{self.kind(dtype, lanes)}"
+
+    def _first_lanes(self, part: FirstLanes) -> Text:
+        inner = self.splat(self._write(part.value), part.lanes)
+        name = self._helper("first_lanes", inner.dtype, part.lanes)
+        rest = _bare(constant_text(part.rest))
+        text = f"{name}({_bare(inner.text)}, {int_text(part.count)}, {rest})"
+        return Text(text, inner.dtype, part.lanes)
 
     def _vector_call(self, name: str, args: list[Text], dtype: str, lanes: int) -> Text:
         if name == "where":

@@ -33,6 +33,9 @@ BYTES = {"bool": 1, "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float64":
 
 # What each function calls; those that models call (`schedule.vectors.VECTOR_MATH`) come last.
 FUNCTION_CALLS: dict[str, tuple[str, ...]] = {
+    "first_lanes": (),
+    "lane_max": (),
+    "lane_min": (),
     "abs": (),
     "with_sign": (),
     "any_lane": (),
@@ -131,6 +134,7 @@ def _settings(dtype: str, lanes: int) -> dict[str, Any]:
         "kept": item * lanes if dtype in ("float32", "float64") and item * lanes >= 16 else None,
         "exchanges": exchanges(lanes, item) if item > 1 else [],
         "mask_halves": [n for n in (32, 16) if n < item * lanes],  # bytes
+        "numbers": ", ".join(map(str, range(lanes))),
         "halves": _halves(lanes) if dtype in ("float32", "float64") else [],
     }
 

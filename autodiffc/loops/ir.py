@@ -4,7 +4,8 @@
            | MaxOf(ints) | MinOf(ints) | CeilDiv(linear, k) | FloorDiv(linear, k)
     Value  = a scalar body whose leaves are
              Name(variable) | Load(buffer, index, lanes, stride, count) | IntValue(int, lanes)
-             | Const | Size | LaneSum(variable) | MaskFirst(value, lanes, count)
+             | Const | Size | LaneSum(variable) | LaneExtremum(variable, kind)
+             | MaskFirst(value, lanes, count) | FirstLanes(value, lanes, count, rest)
     Stmt   = For(variable, start, stop, step, body, mode)   mode: serial, parallel, simd, or both;
                                                             later shared in place of parallel
                                                             step -1: from stop - 1 down to start
@@ -17,6 +18,7 @@
            | Store(buffer, index, value, lanes, count)
            | Zero(buffer, count)
            | Transpose(dtype, lanes, source, result, steps) a block of rows that becomes columns
+           | Array(name, dtype, count)                      a small buffer of the enclosing block
            | FailUnless(conditions)                         leaves with E_INDEX
            | First(body)                                    for the first thread of a team
            | Wait()                                         until all threads of a team are here
@@ -39,7 +41,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autodiffc.graph.extents import ExtentLike
-from autodiffc.graph.scalars import Scalar
+from autodiffc.graph.scalars import Const, Scalar
 
 # --- Integers ---
 
@@ -143,12 +145,31 @@ class LaneSum(Scalar):
 
 
 @dataclass(frozen=True)
+class LaneExtremum(Scalar):
+    """The largest ("max") or smallest ("min") of a vector variable's lanes; NaN wins."""
+
+    name: str
+    lanes: int
+    kind: str
+
+
+@dataclass(frozen=True)
 class MaskFirst(Scalar):
     """A vector of `lanes` elements with its first `count` lanes set to zero."""
 
     value: Scalar
     lanes: int
     count: int
+
+
+@dataclass(frozen=True)
+class FirstLanes(Scalar):
+    """A vector with all but its first `count` lanes replaced by a number."""
+
+    value: Scalar
+    lanes: int
+    count: Linear
+    rest: Const
 
 
 # --- Statements ---
@@ -236,6 +257,13 @@ class Transpose:
 
 
 @dataclass(frozen=True)
+class Array:
+    name: str
+    dtype: str
+    count: int
+
+
+@dataclass(frozen=True)
 class FailUnless:
     conditions: tuple[Linear, ...]
 
@@ -256,7 +284,8 @@ class Comment:
 
 
 Change = Set | Store | Zero | Transpose
-Stmt = For | If | Block | Let | LetInt | Var | Change | FailUnless | First | Wait | Comment
+Local = Let | LetInt | Var | Array
+Stmt = For | If | Block | Local | Change | FailUnless | First | Wait | Comment
 
 
 @dataclass(frozen=True)

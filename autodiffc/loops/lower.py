@@ -48,6 +48,7 @@ from autodiffc.loops.plain import (
     scatter_statements,
     sum_statements,
 )
+from autodiffc.loops.rows import Names, row_statements
 from autodiffc.loops.tiled import tiled_statements
 from autodiffc.loops.transpose import transpose_statements, transposition
 from autodiffc.loops.vector import vector_lanes, vector_statements
@@ -60,6 +61,7 @@ from autodiffc.schedule.kernels import (
     storage,
 )
 from autodiffc.schedule.nest import Address, Nest, Result, build_nest, collapse
+from autodiffc.schedule.rows import rows_of
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.schedule.vectors import on_vectors, only_float
 from autodiffc.schedule.words import ascii_name, dim_variable, is_reserved, unreserved
@@ -86,7 +88,7 @@ class _Builder:
 
     def name_of(self, node: Node) -> str:
         """What the kernel's text calls a value: a variable, else the buffer it lies in."""
-        return self.variables.get(node) or self.pointer(node)
+        return self.variables.get(storage(node)) or self.pointer(node)
 
     def fresh(self, base: str) -> str:
         name, count = base, 2
@@ -132,6 +134,8 @@ def lower_group(
         stmts = _cluster(group.nodes, results, builder, target)
     elif group.kind == "extremum":
         stmts = _extremum(group.nodes, results, builder, target)
+    elif group.kind == "rows":
+        stmts = _rows(group.nodes, results, builder, target)
     else:
         stmts = _formula(group.nodes, results, builder, target, in_place=bool(overlapping))
     stmts = with_eager_loads(stmts, {builder.names[n]: n.dtype for n in given})
@@ -200,6 +204,24 @@ def _cluster(
     if lanes:
         return vector_statements(joint, listed, dtypes, buffers, lanes, builder.fresh)
     return cluster_statements(joint, listed, buffers)
+
+
+def _rows(
+    members: Sequence[Node], results: tuple[Node, ...], builder: _Builder, target: Target | None
+) -> list[Stmt]:
+    """One pass over the rows for all members."""
+    rows = rows_of(members)
+    builder.variables |= {n: builder.fresh(identifier(n)) for n in members}
+    outside = {k: s for k, s in enumerate(rows.sources) if s not in builder.variables}
+    names = Names(
+        builder.variables,
+        {n: builder.pointer(n) for n in members if n in results},
+        {k: builder.pointer(s) for k, s in outside.items()},
+        builder.fresh,
+    )
+    nest = builder.with_free_names(rows.nest)
+    builder.taken |= set(nest.names)
+    return row_statements(rows, nest, names, target)
 
 
 def _vector_float(members: Sequence[Node]) -> str | None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from autodiffc.graph.extents import ExtentLike, defaults, substitute
 from autodiffc.graph.scalars import Scalar, walk
 from autodiffc.loops.ir import (
+    Array,
     Block,
     First,
     FloorDiv,
@@ -101,7 +102,7 @@ class _Team:
         for stmt in statements(kernel.body):
             if isinstance(stmt, For):
                 self.taken.add(stmt.variable)
-            elif isinstance(stmt, Let | LetInt | Var):
+            elif isinstance(stmt, Let | LetInt | Var | Array):
                 self.taken.add(stmt.name)
 
     def fresh(self, name: str) -> str:

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from autodiffc.errors import VerificationError
 from autodiffc.graph.scalars import Scalar, walk
 from autodiffc.loops.ir import (
+    Array,
     Block,
     CeilDiv,
     FailUnless,
     First,
+    FirstLanes,
     FloorDiv,
     For,
     If,
     Int,
     IntValue,
     Kernel,
+    LaneExtremum,
     LaneSum,
     Let,
     LetInt,
@@ -29,6 +32,7 @@ from autodiffc.loops.ir import (
     MaxOf,
     MinOf,
     Name,
+    Param,
     Set,
     Stmt,
     Store,
@@ -62,6 +66,7 @@ class _Verifier:
         values: frozenset[str],
         settable: frozenset[str],
     ) -> None:
+        outer = dict(self.buffers)
         for stmt in body:
             if isinstance(stmt, For):
                 self._int(stmt.start, integers)
@@ -94,8 +99,12 @@ class _Verifier:
                 self._written(stmt.result.buffer)
                 self._value(stmt.source, integers, values)
                 self._int(stmt.result.index, integers)
+            elif isinstance(stmt, Array):
+                self._declare(stmt.name, integers | values)
+                self.buffers[stmt.name] = Param(stmt.name, stmt.dtype, written=True)
             elif isinstance(stmt, FailUnless):
                 self._check(stmt, integers)
+        self.buffers = outer  # arrays end with their block
 
     def _shared(self, loop: For) -> None:
         """Every thread comes to what it has a part in: not within its part of something else."""
@@ -156,7 +165,10 @@ class _Verifier:
 
     def _value(self, value: Scalar, integers: frozenset[str], values: frozenset[str]) -> None:
         for part in walk(value):
-            if isinstance(part, Name | LaneSum) and part.name not in values:
+            if isinstance(part, FirstLanes):
+                self._int(part.count, integers)
+                self._value(part.value, integers, values)
+            if isinstance(part, Name | LaneSum | LaneExtremum) and part.name not in values:
                 self.fail(f"the value {part.name} is used before it is known")
             if isinstance(part, IntValue):
                 self._int(part.value, integers)

@@ -6,6 +6,7 @@
     Sum       a sum and elementwise functions of it, made while it is in a register
     Extremum  a maximum (minimum) and its argmax (argmin): one scan, two results
     Formula   any other node: its pieces one after the other
+    Rows      groups of these that walk through the same rows, joined (`schedule/join.py`)
 
 Clustering is what makes a scalar model one straight-line function, and a chain of activations
 one pass over memory. A node joins the cluster of an operand or of a sibling that reads the same
@@ -56,8 +57,9 @@ def arguments(group: Group, results: Sequence[Node]) -> tuple[Node, ...]:
     for node in group.nodes:
         positions = {k for piece in node.pieces for k in inputs_used(piece)}
         for k, operand in enumerate(node.inputs):
-            if operand not in inside and (k in positions or node.op == "check_index"):
-                reads.setdefault(storage(operand))
+            home = storage(operand)
+            if home not in inside and (k in positions or node.op == "check_index"):
+                reads.setdefault(home)
     return (*reads, *results)
 
 
@@ -179,7 +181,7 @@ class _Clusters:
 
     def _sources(self, node: Node) -> set[int]:
         """The clusters that a node's operands come from."""
-        return {self._home[source] for source in _computed_behind(node, self._home)}
+        return {self._home[source] for source in computed_behind(node, self._home)}
 
     def _candidates(self, node: Node) -> Iterable[int]:
         """Clusters of operands, then of siblings; the latest first."""
@@ -202,7 +204,7 @@ class _Clusters:
     def _ends(self, node: Node, home: int) -> bool:
         """Whether a node is made of members, as they are and not as other views show them."""
         direct = {i for i in node.inputs if self._home.get(i) == home}
-        behind = {i for i in _computed_behind(node, self._home) if self._home[i] == home}
+        behind = {i for i in computed_behind(node, self._home) if self._home[i] == home}
         return bool(direct) and direct == behind and is_tail(node)
 
     def _leads_back(self, node: Node, home: int) -> bool:
@@ -225,14 +227,14 @@ class _Clusters:
         network.add_nodes_from(range(len(self._members)))
         for home, members in enumerate(self._members):
             for node in members:
-                for source in _computed_behind(node, self._home):
+                for source in computed_behind(node, self._home):
                     if self._home[source] != home:
                         network.add_edge(self._home[source], home)
         order = nx.lexicographical_topological_sort(network, key=lambda home: home)
         return [Group(_kind(self._members[h]), tuple(self._members[h])) for h in order]
 
 
-def _computed_behind(node: Node, home: dict[Node, int]) -> list[Node]:
+def computed_behind(node: Node, home: dict[Node, int]) -> list[Node]:
     """The nodes with a kernel that a node's operands stand on, views and checks looked through."""
     found, stack = [], list(node.inputs)
     while stack:

@@ -21,6 +21,7 @@ from autodiffc.graph.dag import Graph, ancestors
 from autodiffc.graph.extents import ExtentLike, defaults, product, substitute
 from autodiffc.graph.node import LEAVES, Node
 from autodiffc.schedule.arena import Life, aligned, pack
+from autodiffc.schedule.join import Demand, join_rows
 from autodiffc.schedule.kernels import (
     Group,
     are_twins,
@@ -90,9 +91,12 @@ class Plan:
 
 
 class Planner:
-    """Builds the plan of one graph; `largest` gives every open dim its greatest value."""
+    """Builds the plan of one graph; `largest` gives every open dim its greatest value.
 
-    def __init__(self, graph: Graph, largest: Mapping[str, int]) -> None:
+    With `rows` False no groups are joined to row kernels (`schedule/join.py`).
+    """
+
+    def __init__(self, graph: Graph, largest: Mapping[str, int], *, rows: bool = True) -> None:
         self.graph, self.largest = graph, largest
         self.keys = dict(graph.outputs)
         self.wanted = _wanted(graph)
@@ -100,7 +104,11 @@ class Planner:
         self.forward = _with_positions(set(ancestors(forward)), graph)
         checks = [n for n in graph.order if n.op == "check_index"]
         self.early = set(ancestors(checks))
-        self.groups = _checks_first(group_nodes(graph.order, self.variant), self.early)
+        groups = group_nodes(graph.order, self.variant)
+        if rows:
+            updates = {storage(n) for k, n in self.keys.items() if split_key(k)[0] in (PARAM, NEXT)}
+            groups = join_rows(groups, self.variant, Demand(self.wanted, self.phase, updates))
+        self.groups = _checks_first(groups, self.early)
         self.group_of = {n: g for g in self.groups for n in g.nodes}
         self.readers = self._readers()
 

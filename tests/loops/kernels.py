@@ -18,7 +18,7 @@ def plans_of(model: object, **options: Any) -> dict[str, Plan]:
     chosen = Options(**options)
     program = build_program(model)  # type: ignore[arg-type]
     sizes = Sizes.of(program, model, chosen)
-    return planned(optimized(specialized(program, sizes, chosen), chosen), sizes)
+    return planned(optimized(specialized(program, sizes, chosen), chosen), sizes, chosen)
 
 
 def kernels_of(model: object, target: str = "x86-64-v3", **options: Any) -> Iterator[Kernel]:
