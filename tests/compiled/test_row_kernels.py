@@ -76,7 +76,8 @@ NAMES = pytest.mark.parametrize("name", CASES)
 def model(name: str) -> ad.Model:
     body, shape = CASES[name]
     y = body(ad.input("x", shape))
-    weights = ad.constant(np.linspace(-1, 2, int(np.prod(y.shape))).reshape(y.shape))
+    sizes = [int(str(extent)) for extent in y.shape]
+    weights = ad.constant(np.linspace(-1, 2, int(np.prod(sizes))).reshape(sizes))
     loss = ad.sum(y * weights)
     return ad.Model("rows", {"y": y, "loss": loss}, "loss", wrt=["x"])
 
@@ -178,7 +179,7 @@ def classifier() -> ad.Model:
 @cache
 def classifiers() -> Mapping[tuple[str, ...], ad.Compiled]:
     case = [Case("classifier", classifier())]
-    found = {}
+    found: dict[tuple[str, ...], ad.Compiled] = {}
     for without in ((), ("rows",)):
         library = f"rows_step{len(without)}"
         programs = compile_cases(case, dtype="float64", library=library, without=without)
