@@ -94,9 +94,11 @@ def _param_name(param: str) -> str:
 def needed(declarations: Sequence[Declaration], lines: Sequence[str]) -> list[str]:
     """The lines of those that the text mentions, or another one that it needs."""
     found: list[str] = []
+    words = _words(lines)
     for name, declared in reversed(declarations):
-        if name in _words([*found, *lines]):
+        if name in words:
             found = [*declared, *found]
+            words |= _words(declared)
     return found
 
 
