@@ -26,7 +26,8 @@ from autodiffc.targets import Target
 
 LINE = 64  # bytes
 PAGE = 4096  # bytes
-ENTRIES = 64  # pages that the first translation buffer knows
+WAYS = 8  # lines of the same set that a cache holds
+ENTRIES, MORE_ENTRIES = 64, 2048  # pages that the two translation buffers know
 FULL = 0.75  # the share of a cache that one kernel may count on
 
 # Multiply-adds that could run while a line (the address of a page) comes, measured and rounded
@@ -34,6 +35,7 @@ FROM_L2 = 1.5
 FROM_L3 = 3.0
 FROM_DRAM = 12.0
 TRANSLATION = 0.8
+PAGE_WALK = 10.0
 EXPOSED = 0.1  # of work and waiting the shorter overlaps with the longer, but for this share
 
 Walk = tuple[int, int]  # a stride in bytes, and a number of trips
@@ -53,11 +55,20 @@ class Stream:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Lines and pages that some inner loops touch; `crowded` are lines with the sets left empty."""
+    """Lines and pages that some inner loops touch.
+
+    `in_l1` are the lines with the room that they leave empty in the sets of the first cache. (The
+    sets of larger caches are chosen by physical addresses, which are as good as random.)
+    """
 
     lines: float
-    crowded: float
     pages: float
+    in_l1: float
+
+    def __add__(self, other: Footprint) -> Footprint:
+        return Footprint(
+            self.lines + other.lines, self.pages + other.pages, self.in_l1 + other.in_l1
+        )
 
 
 def waiting(
@@ -67,23 +78,36 @@ def waiting(
 
     `trips` are those of the loops from the innermost outwards, `item` the bytes of an element.
     """
-    feet = _footprints(streams, trips, item)
+    feet = _footprints(streams, trips, item, target)
 
     def missing(fits: Callable[[Footprint], bool]) -> tuple[Footprint, int]:
         depth = next((k for k, foot in enumerate(feet) if not fits(foot)), len(feet) - 1)
         return feet[depth], math.prod(trips[: depth + 1])
 
-    def lines(capacity: int) -> float:
-        foot, iterations = missing(lambda f: f.lines <= FULL * capacity / LINE)
+    def lines(fits: Callable[[Footprint], bool]) -> float:
+        foot, iterations = missing(fits)
         return foot.lines / iterations
 
-    near, iterations = missing(lambda f: f.crowded <= FULL * target.l1_bytes / LINE)
-    pages, turns = missing(lambda f: f.pages <= ENTRIES)
-    idle = FROM_L2 * near.lines / iterations + TRANSLATION * pages.pages / turns
-    return idle + FROM_L3 * lines(target.l2_bytes), FROM_DRAM * lines(target.l3_bytes)
+    def pages(entries: int) -> float:
+        foot, iterations = missing(lambda f: f.pages <= entries)
+        return foot.pages / iterations
+
+    near = FROM_L2 * lines(lambda f: f.in_l1 <= FULL * target.l1_bytes / LINE)
+    near += FROM_L2 * _thrashing(streams, item, target)
+    near += FROM_L3 * lines(lambda f: f.lines <= FULL * target.l2_bytes / LINE)
+    near += TRANSLATION * pages(ENTRIES) + PAGE_WALK * pages(MORE_ENTRIES)
+    return near, FROM_DRAM * lines(lambda f: f.lines <= FULL * target.l3_bytes / LINE)
 
 
-def _footprints(streams: Sequence[Stream], trips: Sequence[int], item: int) -> list[Footprint]:
+def _thrashing(streams: Sequence[Stream], item: int, target: Target) -> float:
+    """Lines of a single iteration that drive each other out of the first cache."""
+    feet = [footprint(runs(s.tile), item, target.l1_bytes) for s in streams]
+    return sum(f.lines for f in feet if f.in_l1 > target.l1_bytes / LINE)
+
+
+def _footprints(
+    streams: Sequence[Stream], trips: Sequence[int], item: int, target: Target
+) -> list[Footprint]:
     """Of the innermost loop, the two innermost ones, and so on."""
     found = []
     walked = [runs(s.tile) for s in streams]
@@ -92,12 +116,8 @@ def _footprints(streams: Sequence[Stream], trips: Sequence[int], item: int) -> l
             stride = stream.strides[depth]
             if stride and count > 1:
                 walked[k] = runs((*walked[k], (stride, count)))
-        feet = [footprint(walk, item) for walk in walked]
-        found.append(
-            Footprint(
-                sum(f.lines for f in feet), sum(f.crowded for f in feet), sum(f.pages for f in feet)
-            )
-        )
+        feet = [footprint(walk, item, target.l1_bytes) for walk in walked]
+        found.append(sum(feet[1:], feet[0]))
     return found
 
 
@@ -119,19 +139,26 @@ def runs(walks: Runs) -> Runs:
 
 
 @functools.lru_cache(maxsize=1 << 15)
-def footprint(walk: Runs, item: int) -> Footprint:
-    """What the runs of items touch, neighbouring ones taken together.
+def footprint(walk: Runs, item: int, l1_bytes: int) -> Footprint:
+    """What the runs of items touch, neighbouring ones taken together."""
+    stretches, length = _cover(walk, item, LINE)
+    groups, reach = _cover(walk, item, PAGE)
+    lines = stretches * max(1.0, length / LINE)
+    far = [(s, t) for s, t in walk if s > max(length, LINE / 2)]
+    room = _room(lines, far, length, l1_bytes // WAYS)
+    return Footprint(lines, groups * max(1.0, reach / PAGE), room)
 
-    Rows that lie far apart, by multiples of a page or nearly, share few sets of the first cache.
+
+def _room(lines: float, far: Sequence[Walk], length: float, way: int) -> float:
+    """How many lines of a cache are taken, with those of sets that must stay empty.
+
+    Addresses `way` bytes apart share a set of a few lines, so rows a multiple of that apart soon
+    drive each other out.
     """
-    lines, length = _cover(walk, item, LINE)
-    pages, reach = _cover(walk, item, PAGE)
     sets = max(1.0, length / LINE)
-    for stride, trips in walk:
-        if stride > max(length, LINE / 2):
-            sets *= min(trips, PAGE // math.gcd(stride, PAGE))
-    count = lines * max(1.0, length / LINE)
-    return Footprint(count, count * max(1.0, PAGE / LINE / sets), pages * max(1.0, reach / PAGE))
+    for stride, trips in far:
+        sets *= min(trips, max(1, way // math.gcd(stride, way)))
+    return lines if lines <= WAYS * sets else lines * max(1.0, way / LINE / sets)
 
 
 def _cover(walk: Runs, item: int, line: int) -> tuple[float, float]:

@@ -37,33 +37,33 @@ def trips(nest: Nest, tiling: Tiling, k: int) -> int:
 def plain_order(nest: Nest, tiling: Tiling) -> tuple[int, ...]:
     """Kept indices in memory order, the vector's block last, one that may be parallel first."""
     order = [k for k in memory_order(nest) if k != tiling.vector]
-    safe = [k for k in order if exact(nest, tiling, k)]
-    if safe:
-        long = [k for k in safe if trips(nest, tiling, k) >= MANY]
-        first = long[0] if long else max(safe, key=lambda k: trips(nest, tiling, k))
+    order += [tiling.vector] if tiling.form == "across" else []
+    for first in shareable(nest, tiling, order)[:1]:
         order.remove(first)
         order.insert(0, first)
-    return (*order, tiling.vector) if tiling.form == "across" else tuple(order)
+    return tuple(order)
+
+
+def shareable(nest: Nest, tiling: Tiling, order: Sequence[int]) -> list[int]:
+    """The loops that threads can share: without overlaps, and with trips enough if any has them."""
+    safe = [k for k in order if exact(nest, tiling, k) and trips(nest, tiling, k) > 1]
+    long = [k for k in safe if trips(nest, tiling, k) >= MANY]
+    return long or sorted(safe, key=lambda k: -trips(nest, tiling, k))
 
 
 def orders(nest: Nest, tiling: Tiling) -> Iterator[tuple[int, ...]]:
     """Other orders than the plain one, with as much for threads to share."""
     plain = plain_order(nest, tiling)
-    first = plain[:1]
-    enough = bool(first) and exact(nest, tiling, first[0])
-    least = min(MANY, trips(nest, tiling, first[0])) if enough else 0
     single = tuple(k for k in plain if trips(nest, tiling, k) == 1)
     loops = [k for k in plain if k not in single]
+    outer = shareable(nest, tiling, loops) or loops
     if len(loops) > MOST_LOOPS:
         found = [(*loops[:k], *loops[k + 1 :], loops[k]) for k in range(len(loops) - 1)]
         found += [(loops[k], *loops[:k], *loops[k + 1 :]) for k in range(1, len(loops))]
     else:
         found = list(itertools.permutations(loops))
     for order in found:
-        outer = order[0] if order else None
-        if outer is not None and (
-            not enough or (exact(nest, tiling, outer) and trips(nest, tiling, outer) >= least)
-        ):
+        if order and order[0] in outer:
             yield (*order, *single)
 
 

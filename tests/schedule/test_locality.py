@@ -59,17 +59,18 @@ def test_overlapping_walks_are_one(walks: tuple[Walk, ...], distinct: int) -> No
 
 @pytest.mark.parametrize("walks", [((4, 64),), ((4096, 8),), ((4, 16), (1024, 12)), ((256, 5),)])
 def test_lines_and_pages(walks: tuple[Walk, ...]) -> None:
-    found = footprint(runs(walks), 4)
+    found = footprint(runs(walks), 4, TARGET.l1_bytes)
     touched = addresses(walks)
     assert found.lines == pytest.approx(len({a // LINE for a in touched}), abs=0.5)
     assert found.pages == pytest.approx(len({a // PAGE for a in touched}), rel=1)
 
 
 def test_rows_a_page_apart_crowd_the_first_cache() -> None:
-    apart, beside = footprint(((4096, 16),), 4), footprint(((4096 + 64, 16),), 4)
-    assert apart.lines == beside.lines == 16
-    assert apart.crowded == 64 * 16
-    assert beside.crowded <= 64
+    few, many = (footprint(((4096, rows),), 4, TARGET.l1_bytes) for rows in (8, 9))
+    beside = footprint(((4096 + 64, 400),), 4, TARGET.l1_bytes)
+    assert few.in_l1 == few.lines == 8  # a set holds them
+    assert many.in_l1 > TARGET.l1_bytes / LINE
+    assert beside.in_l1 == beside.lines == 400
 
 
 def test_what_fits_is_fetched_once() -> None:
