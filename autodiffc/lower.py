@@ -38,6 +38,7 @@ from autodiffc.runtime.initial import describe_initializer
 from autodiffc.schedule.effort import GATE
 from autodiffc.schedule.halo import halo
 from autodiffc.schedule.layout import choose_layouts
+from autodiffc.schedule.pack import pack
 from autodiffc.schedule.plan import Plan, Planner
 from autodiffc.schedule.program import OUTPUT, Program, build_program, key, split_key
 from autodiffc.targets import Target, get_target
@@ -59,6 +60,7 @@ def passes(target: Target) -> tuple[tuple[str, Pass], ...]:
         ("layout", lambda graph: choose_layouts(graph, target)),
         ("halo", lambda graph: halo(graph, target)),
         ("split", split),
+        ("pack", lambda graph: pack(graph, target)),
         ("simplify", simplify),
         ("share", share),
         ("narrow", narrow),
@@ -66,7 +68,7 @@ def passes(target: Target) -> tuple[tuple[str, Pass], ...]:
 
 
 SCHEDULING = ("rows",)  # what the planner does, not a pass, but can be left out as well
-PLAIN_WITHOUT = ("layout", "halo", "split", "rows")  # what the plain schedule goes without
+PLAIN_WITHOUT = ("layout", "halo", "split", "pack", "rows")  # what the plain schedule goes without
 
 
 def verification_wanted() -> bool:

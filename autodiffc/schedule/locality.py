@@ -27,7 +27,7 @@ from autodiffc.targets import Target
 LINE = 64  # bytes
 PAGE = 4096  # bytes
 WAYS = 8  # lines of the same set that a cache holds
-ENTRIES, MORE_ENTRIES = 64, 2048  # pages that the two translation buffers know
+ENTRIES, MORE_ENTRIES = 64, 1536  # pages that the two translation buffers know
 FULL = 0.75  # the share of a cache that one kernel may count on
 
 # Multiply-adds that could run while a line (the address of a page) comes, measured and rounded
@@ -35,8 +35,7 @@ FROM_L2 = 1.5
 FROM_L3 = 3.0
 FROM_DRAM = 12.0
 TRANSLATION = 0.8
-PAGE_WALK = 10.0
-EXPOSED = 0.1  # of work and waiting the shorter overlaps with the longer, but for this share
+PAGE_WALK = 20.0
 
 Walk = tuple[int, int]  # a stride in bytes, and a number of trips
 Runs = tuple[Walk, ...]

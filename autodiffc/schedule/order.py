@@ -9,11 +9,12 @@ panels, and comes anew from the third cache for every few rows if it is outside.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from autodiffc.graph.extents import defaults
-from autodiffc.schedule.locality import EXPOSED, Stream, waiting
+from autodiffc.schedule.locality import Stream, waiting
 from autodiffc.schedule.nest import Nest, memory_order
 from autodiffc.schedule.tiling import Tiling
 from autodiffc.targets import Target
@@ -113,7 +114,7 @@ class Memory:
         near, far = waiting(streams, [n for _, n, _ in loops], self._item, self._target)
         points = tiling.accumulators * tiling.lanes  # that one iteration adds
         work, idle = tiling.cost, near / points
-        return max(work, idle) + EXPOSED * min(work, idle) + far / points
+        return math.hypot(work, idle) + far / points
 
     def _loops(self, tiling: Tiling, order: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
         """Index, trips and step of each loop, from the innermost outwards."""
