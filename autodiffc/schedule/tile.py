@@ -20,6 +20,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from autodiffc.graph.extents import defaults
 from autodiffc.graph.functions import FUNCTIONS
 from autodiffc.graph.scalars import Arg, Call, Const, Scalar
 from autodiffc.ops.functions import expansion
@@ -36,6 +37,7 @@ SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 SMALL_WORK = 100_000  # points
 SMALL_TILE = 4  # accumulators
 STEP = 1.0  # an iteration of the innermost loop, beside its loads and multiply-adds
+GUARDED = 8.0  # the bounds of a loop that depend on a guard, and an exit that is not foreseen
 MOST_ALIKE = 8  # tiles of the same indices that are looked at closely
 LATENCY = 8  # multiply-adds in flight that keep both units busy
 
@@ -134,9 +136,10 @@ def _tilings(nest: Nest, vector: int, lanes: int, registers: int) -> Iterator[Ti
     extent = nest.extents[vector]
     assert isinstance(extent, int)
     unrolls = [u for u in (1, 2, 3, 4) if u * lanes <= extent] if form == "across" else [1]
+    step = STEP + _entries(nest)
     for unroll in unrolls:
         for tiles in _tiles(nest, vector, (registers - 2) // unroll):
-            cost = _cost(nest, form, vector, lanes, unroll, tiles)
+            cost = _cost(nest, form, vector, lanes, unroll, tiles, step)
             yield Tiling(form, vector, lanes, unroll, tiles, cost, registers)
 
 
@@ -175,6 +178,7 @@ def _cost(
     lanes: int,
     unroll: int,
     tiles: tuple[tuple[int, int], ...],
+    step: float,
 ) -> float:
     """Expected time per point of the domain, in units of one vector multiply-add."""
     accumulators = float(unroll)
@@ -197,9 +201,18 @@ def _cost(
         waste *= -(-whole // size) * size / whole
     latency = max(1.0, LATENCY / accumulators)
     loads = 1.15 * vectors + 0.7 * broadcasts
-    beside = 0.4 * vectors + 0.1 * broadcasts + STEP / accumulators
+    beside = 0.4 * vectors + 0.1 * broadcasts + step / accumulators
     per_point = waste * (max(latency, loads) + beside)
     return per_point + _overhead(nest, form, lanes, accumulators)
+
+
+def _entries(nest: Nest) -> float:
+    """What each iteration bears of the bounds that guards give to the reduced loops."""
+    inside, cost = 1.0, 0.0
+    for k in reversed(nest.reduced):
+        inside *= defaults(nest.extents[k])
+        cost += GUARDED / max(inside, 1.0) if nest.guarded(k) else 0.0
+    return cost
 
 
 def _overhead(nest: Nest, form: str, lanes: int, accumulators: float) -> float:

@@ -1,0 +1,104 @@
+"""Packed operands: results stay equal, panels are wide as the tile, and copies are not copied."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import autodiffc as ad
+from autodiffc.graph.dag import Graph
+from autodiffc.graph.expression import Expression
+from autodiffc.graph.node import Node
+from autodiffc.graph.verify import verify
+from autodiffc.lower import lower
+from autodiffc.passes import gather, normalize, specialize
+from autodiffc.reference.interpreter import evaluate
+from autodiffc.schedule import pack as packing
+from autodiffc.schedule.pack import pack
+from autodiffc.targets import NAMED_TARGETS
+
+TARGET = NAMED_TARGETS["x86-64-v4"]
+
+
+def graph_of(**outputs: Expression) -> Graph:
+    graph = specialize(Graph({k: y.node for k, y in outputs.items()}), {}, "float64")
+    return normalize(gather(normalize(graph)))
+
+
+def copies(graph: Graph) -> list[Node]:
+    return [n for n in graph.order if (n.label or "").endswith("_packed")]
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs whatever can be packed."""
+    monkeypatch.setattr(packing, "WAITS", 0.0)
+    monkeypatch.setattr(packing, "WORTHWHILE", 1e9)
+    monkeypatch.setattr(packing, "REUSE", 0)
+
+
+def matmul(n: int, k: int, m: int) -> Expression:
+    return ad.input("a", (n, k)) @ ad.input("b", (k, m))
+
+
+def conv(channels: int, features: int) -> Expression:
+    x, w = ad.input("a", (2, channels, 9, 9)), ad.input("b", (features, channels, 3, 3))
+    return ad.conv2d(ad.transpose(x, (0, 1, 3, 2)), w, padding=1)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(
+    "y",
+    [
+        pytest.param(matmul(64, 48, 100), id="rest"),
+        pytest.param(matmul(64, 48, 96), id="whole"),
+        pytest.param(ad.relu(matmul(40, 48, 77) + ad.input("c", (77,))), id="epilogue"),
+        pytest.param(ad.input("a", (3, 40, 48)) @ ad.input("b", (3, 48, 77)), id="batched"),
+        pytest.param(conv(24, 20), id="convolution"),
+    ],
+)
+def test_results_stay_equal(y: Expression) -> None:
+    graph = graph_of(y=y)
+    new = pack(graph, TARGET)
+    verify(new, "pack")
+    assert copies(new)
+    rng = np.random.default_rng(0)
+    arrays = {str(n.name): rng.standard_normal(n.shape) for n in graph.leaves("input")}
+    expected, found = evaluate(graph, arrays)["y"], evaluate(new, arrays)["y"]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_is_left_behind_the_panels_is_a_piece_of_its_own() -> None:
+    (copy,) = copies(pack(graph_of(y=matmul(64, 48, 100)), TARGET))
+    panels, depth, width = copy.shape
+    assert depth == 48
+    assert panels == 100 // width  # type: ignore[operator]
+    assert width % TARGET.lanes(8) == 0  # type: ignore[operator]
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_copy_is_packed_from_what_it_was_copied_from() -> None:
+    a, b = ad.input("a", (64, 48)), ad.input("b", (96, 48))
+    (copy,) = copies(pack(graph_of(y=a @ ad.transpose(b)), TARGET))
+    (source,) = copy.inputs
+    assert source.op == "input"
+
+
+def test_small_products_are_left_alone() -> None:
+    graph = graph_of(y=matmul(64, 48, 96))
+    assert pack(graph, TARGET) is graph or not copies(pack(graph, TARGET))
+
+
+def test_rows_pages_apart_are_packed() -> None:
+    assert copies(pack(graph_of(y=matmul(2048, 2048, 2048)), TARGET))
+
+
+def test_left_out_by_name() -> None:
+    model = ad.Model("large", {"y": matmul(2048, 2048, 2048)})
+    with_it, without = (
+        lower(model, target="x86-64-v4", without=names).sources["large.c"]
+        for names in ((), ("pack",))
+    )
+    assert "_packed" in with_it
+    assert "_packed" not in without
