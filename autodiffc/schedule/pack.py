@@ -22,6 +22,7 @@ from autodiffc.graph.affine import Affine, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain
 from autodiffc.graph.construct import compute
 from autodiffc.graph.dag import Graph
+from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import Arg, dtype_of
 from autodiffc.passes.formulas import reindex, tidy
@@ -104,16 +105,30 @@ def _packings(
     node: Node, piece: Comprehension, tiling: Tiling, target: Target
 ) -> Iterator[Packing]:
     nest = build_nest(node, piece, merge=False)
+    extents = piece.domain.extents
     for position, access in enumerate(piece.operands):
         rows = [row for row in access.rows if isinstance(row, Affine)]
-        used = [k for k in range(piece.domain.rank) if any(row.coefficients[k] for row in rows)]
-        count = elements([piece.domain.extents[k] for k in used])
+        used = [k for k in range(len(extents)) if any(row.coefficients[k] for row in rows)]
         if (
             len(rows) == len(access.rows)
             and nest.operands[position].strides[tiling.vector] == 1
-            and count * REUSE <= elements(piece.domain.extents)
+            and elements([extents[k] for k in used]) * REUSE <= elements(extents)
+            and _stays_inside(rows, extents, node.inputs[access.operand].shape)
         ):
             yield _packing(node, piece, position, tiling, target)
+
+
+def _stays_inside(
+    rows: Sequence[Affine], extents: Sequence[ExtentLike], shape: Sequence[ExtentLike]
+) -> bool:
+    """Whether all of the box may be read, not only what the guards leave of it."""
+    for row, size in zip(rows, shape, strict=True):
+        low, high = row.bounds(tuple(extents))
+        if not (isinstance(low, int) and isinstance(high, int) and isinstance(size, int)):
+            return False
+        if low < 0 or high >= size:
+            return False
+    return True
 
 
 def _packing(

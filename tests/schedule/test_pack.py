@@ -42,8 +42,8 @@ def matmul(n: int, k: int, m: int) -> Expression:
 
 
 def conv(channels: int, features: int) -> Expression:
-    x, w = ad.input("a", (2, channels, 9, 9)), ad.input("b", (features, channels, 3, 3))
-    return ad.conv2d(ad.transpose(x, (0, 1, 3, 2)), w, padding=1)
+    x, w = ad.input("a", (2, channels, 9, 30)), ad.input("b", (features, channels, 3, 3))
+    return ad.conv2d(x, w)
 
 
 @pytest.mark.usefixtures("eager")
@@ -73,8 +73,8 @@ def test_what_is_left_behind_the_panels_is_a_piece_of_its_own() -> None:
     (copy,) = copies(pack(graph_of(y=matmul(64, 48, 100)), TARGET))
     panels, depth, width = copy.shape
     assert depth == 48
-    assert panels == 100 // width  # type: ignore[operator]
-    assert width % TARGET.lanes(8) == 0  # type: ignore[operator]
+    assert panels == 100 // width
+    assert width % TARGET.lanes(8) == 0
 
 
 @pytest.mark.usefixtures("eager")
