@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -53,11 +54,25 @@ class StatementWriter:
         """The statements of a `{ … }`; variables declared in it end with it."""
         outer = dict(self.values.variables)
         self.depth += 1
-        for stmt in body:
-            self.write(stmt)
+        self.all(body)
         self.depth -= 1
         self.values.variables.clear()
         self.values.variables.update(outer)
+
+    def all(self, body: Sequence[Stmt]) -> None:
+        """One after the other; vectors that start at zero in one declaration."""
+        for kind, found in itertools.groupby(body, _zero_vector):
+            if kind is None:
+                for stmt in found:
+                    self.write(stmt)
+            else:
+                self._zeros(kind, [s.name for s in found if isinstance(s, Var)])
+
+    def _zeros(self, kind: tuple[str, int], names: Sequence[str]) -> None:
+        head, items = f"{self.values.kind(*kind)} ", [f"{name} = {{0}}" for name in names]
+        for line in wrapped_list(head, items, ";", 96 - len(INDENT) * self.depth):
+            self.add(line)
+        self.values.variables.update(dict.fromkeys(names, kind))
 
     def write(self, stmt: Stmt) -> None:
         if isinstance(stmt, For):
@@ -182,6 +197,13 @@ class StatementWriter:
         self.add(f"{name}({', '.join(given)});")
 
 
+def _zero_vector(stmt: Stmt) -> tuple[str, int] | None:
+    """The type and lanes of a vector variable that starts at zero."""
+    if not isinstance(stmt, Var) or stmt.lanes == 1 or not isinstance(stmt.value, Const):
+        return None
+    return (stmt.dtype, stmt.lanes) if stmt.value == Const(0.0, stmt.dtype) else None
+
+
 def _simple(value: Int) -> bool:
     return isinstance(value, Linear) and len(value.terms) == 0
 
@@ -195,8 +217,7 @@ def kernel_text(kernel: Kernel, name: str) -> tuple[str, ValueWriter]:
     if kernel.gate is not None:
         work = f"{extent_text(kernel.work)} >= {kernel.gate}"
         writer.add(f"if (!takes_part(&team, {work})) return;")
-    for stmt in kernel.body:
-        writer.write(stmt)
+    writer.all(kernel.body)
     if kernel.can_fail:
         writer.add("return 0;")
     head = _comment(kernel.comment)

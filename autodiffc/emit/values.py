@@ -242,10 +242,8 @@ class ValueWriter:
 
     def _mask(self, mask: MaskFirst) -> Text:
         inner = self._write(mask.value)
-        name = vector_type(inner.dtype, mask.lanes)
-        keep = ", ".join("0" if lane < mask.count else "-1" for lane in range(mask.lanes))
-        bits = f"i{name[1:]}"
-        return Text(f"({name})(({bits}){inner.text} & ({bits}){{{keep}}})", inner.dtype, mask.lanes)
+        name = self.helper("without_first", inner.dtype, mask.lanes)
+        return Text(f"{name}({_bare(inner.text)}, {mask.count})", inner.dtype, mask.lanes)
 
     def _call(self, call: Call) -> Text:
         function = FUNCTIONS[call.function]

@@ -40,6 +40,7 @@ FUNCTION_CALLS: dict[str, tuple[str, ...]] = {
     "with_sign": (),
     "any_lane": (),
     "transpose": (),
+    "without_first": (),
     "scale": (),
     "exp_tail": (),
     "log_tail": (),

@@ -228,7 +228,7 @@ class TiledSum:
 
     def _finish(self, scope: Scope) -> list[Stmt]:
         elements = [s for e in self.elements for s in self._finish_element(self._at(scope, e), e)]
-        return [*self._masks(scope), *elements]
+        return [*self._masks(scope), *_merged(elements)]
 
     def _masks(self, scope: Scope) -> Iterator[Stmt]:
         """In place: which lanes of each vector no earlier block has stored."""
@@ -298,6 +298,17 @@ class TiledSum:
         where: Linear = lane.index(self.nest.out)
         value = finish_value(self.nest, self.nest.finish, lane, Load(self.buffer, where))
         return [*lane.take_pending(), Store(self.buffer, where, value)]
+
+
+def _merged(stmts: Sequence[Stmt]) -> Iterator[Stmt]:
+    """One condition for all stores in a row that wait for it."""
+    for conditions, found in itertools.groupby(stmts, lambda s: isinstance(s, If) and s.conditions):
+        some = list(found)
+        bodies = [s.body for s in some if isinstance(s, If)]
+        if conditions and all(isinstance(s, Store) for body in bodies for s in body):
+            yield If(conditions, tuple(itertools.chain(*bodies)))
+        else:
+            yield from some
 
 
 def tiled_statements(

@@ -56,6 +56,8 @@ def _chosen(nest: Nest, dtype: str, target: Target) -> Tiling | None:
     registers = target.registers - target.registers // 8
     if _is_small(nest) or has_math(nest.body):  # long bodies need no others beside them
         registers = min(registers, SMALL_TILE + 2)
+    elif len(nest.operands) == 1:  # no load serves two terms: sums in flight are all that counts
+        registers = min(registers, LATENCY + 2)
     found = [
         tiling
         for vector in range(len(nest.extents))
