@@ -32,13 +32,14 @@ from autodiffc.emit.structs import (
 )
 from autodiffc.emit.values import ValueWriter, helper_text
 from autodiffc.emit.vectors import vector_helpers
-from autodiffc.loops.ir import Array, For, Kernel, Let, LetInt, Var, statements
+from autodiffc.loops.ir import Array, For, Kernel, Let, LetInt, LetPointer, Var, statements
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.team import for_team
 from autodiffc.loops.verify import verify as verify_kernel
 from autodiffc.schedule.counts import bytes_moved, entry_operations, operations, plain_count
 from autodiffc.schedule.effort import GATE
 from autodiffc.schedule.plan import Call, Plan
+from autodiffc.schedule.words import BINARY_MATH, MATH_FUNCTIONS
 from autodiffc.targets import Target
 
 MARK = "6175746f64696666"  # "autodiff"
@@ -114,7 +115,7 @@ def canonical_text(kernel: Kernel) -> tuple[str, ValueWriter]:
     for stmt in statements(kernel.body):
         if isinstance(stmt, For):
             own |= {stmt.variable, f"{stmt.variable}_end"}
-        elif isinstance(stmt, Let | LetInt | Var | Array):
+        elif isinstance(stmt, Let | LetInt | LetPointer | Var | Array):
             own.add(stmt.name)
     numbers: dict[str, str] = {}
 
@@ -178,6 +179,7 @@ def emit_program(
             helpers=helpers,
             constants=constant_declarations(constants, layout.prefix),
             kernels=kernels.texts,
+            libm=_libm_prototypes([*kernels.texts, *helpers]),
             open_dims=layout.open_dims,
             ranges=layout.ranges,
             mark=MARK,
@@ -212,6 +214,21 @@ def emit_program(
 
 def _c_text(name: str) -> str:
     return (templates_directory() / name).read_text(encoding="utf-8")
+
+
+def _libm_prototypes(texts: Iterable[str]) -> list[str]:
+    """The declarations of what functions' texts call of math.h, as C allows them."""
+    names = "|".join(sorted(MATH_FUNCTIONS - {"abs"}))
+    call = re.compile(rf"\b({names})(f?)\(")
+    code = re.sub(r"/\*.*?\*/", "", "\n".join(texts), flags=re.DOTALL)
+    found = sorted({(match[1], match[2]) for match in call.finditer(code)})
+    return [_prototype(name, "float" if suffix else "double") for name, suffix in found]
+
+
+def _prototype(name: str, kind: str) -> str:
+    suffix = "f" if kind == "float" else ""
+    arity = 3 if name == "fma" else 2 if name in BINARY_MATH else 1
+    return f"{kind} {name}{suffix}({', '.join([kind] * arity)});"
 
 
 def _summary(layout: Layout) -> list[str]:

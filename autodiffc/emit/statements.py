@@ -21,6 +21,7 @@ from autodiffc.loops.ir import (
     Kernel,
     Let,
     LetInt,
+    LetPointer,
     Linear,
     Load,
     Name,
@@ -85,6 +86,8 @@ class StatementWriter:
             value = stmt.value
             text = self.values.text(value) if isinstance(value, Load) else int_text(value)
             self.add(f"const int64_t {stmt.name} = {text};")
+        elif isinstance(stmt, LetPointer):
+            self._pointer(stmt)
         elif isinstance(stmt, Set):
             self._set(stmt)
         elif isinstance(stmt, Store):
@@ -153,6 +156,12 @@ class StatementWriter:
                 text = "{0}" if zero else self.values.splat(value, stmt.lanes).text
         self.add(f"{'const ' if isinstance(stmt, Let) else ''}{kind} {stmt.name} = {text};")
         self.values.variables[stmt.name] = (stmt.dtype, stmt.lanes)
+
+    def _pointer(self, stmt: LetPointer) -> None:
+        dtype = self.values.buffers[stmt.name] = self.values.buffers[stmt.buffer]
+        const = "" if stmt.written else "const "
+        where = pointer_text(stmt.buffer, stmt.index)
+        self.add(f"{const}{C_TYPES[dtype]} *const {stmt.name} = {where};")
 
     def _set(self, stmt: Set) -> None:
         value = stmt.value

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autodiffc.emit.vectors import C_TYPES as C_TYPES  # others look for it here
@@ -118,7 +117,7 @@ class ValueWriter:
     It notes the vector types, and the functions that are helpers of the module, that it used.
     """
 
-    buffers: Mapping[str, str]
+    buffers: dict[str, str]
     variables: dict[str, tuple[str, int]] = field(default_factory=dict)
     vectors: set[tuple[str, int]] = field(default_factory=set)
     helpers: dict[tuple[str, str, int], None] = field(default_factory=dict)

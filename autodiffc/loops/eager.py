@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from autodiffc.graph.scalars import Call, Cast, Scalar
-from autodiffc.loops.ir import Block, For, If, Let, Load, Name, Set, Stmt, Store, Var
+from autodiffc.loops.ir import Block, First, For, If, Let, Load, Name, Set, Stmt, Store, Var
 
 
 def with_eager_loads(body: Sequence[Stmt], dtypes: Mapping[str, str]) -> list[Stmt]:
@@ -27,7 +27,7 @@ def _eager(
     body: Sequence[Stmt], dtypes: Mapping[str, str], numbers: Iterator[int]
 ) -> Iterator[Stmt]:
     for stmt in body:
-        if isinstance(stmt, For | If | Block):
+        if isinstance(stmt, For | If | Block | First):
             yield replace(stmt, body=tuple(_eager(stmt.body, dtypes, numbers)))
         elif isinstance(stmt, Let | Var | Set | Store):
             names: dict[Load, str] = {}

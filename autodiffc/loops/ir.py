@@ -13,6 +13,7 @@
            | Block(body)                                    a scope of its own
            | Let(name, dtype, lanes, value)                 a constant of the enclosing block
            | LetInt(name, value)                            an int64 constant
+           | LetPointer(name, buffer, index)                a place in a buffer, a buffer itself
            | Var(name, dtype, lanes, value)                 an accumulator
            | Set(name, value)
            | Store(buffer, index, value, lanes, count)
@@ -212,6 +213,16 @@ class LetInt:
 
 
 @dataclass(frozen=True)
+class LetPointer:
+    """`written`: whether anything is stored through it."""
+
+    name: str
+    buffer: str
+    index: Linear
+    written: bool = False
+
+
+@dataclass(frozen=True)
 class Var:
     name: str
     dtype: str
@@ -284,7 +295,7 @@ class Comment:
 
 
 Change = Set | Store | Zero | Transpose
-Local = Let | LetInt | Var | Array
+Local = Let | LetInt | LetPointer | Var | Array
 Stmt = For | If | Block | Local | Change | FailUnless | First | Wait | Comment
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from autodiffc.errors import VerificationError
 from autodiffc.graph.scalars import Scalar, walk
@@ -27,6 +28,7 @@ from autodiffc.loops.ir import (
     LaneSum,
     Let,
     LetInt,
+    LetPointer,
     Linear,
     Load,
     MaxOf,
@@ -87,6 +89,8 @@ class _Verifier:
                 self._let_int(stmt, integers, values)
                 self._declare(stmt.name, integers | values)
                 integers |= {stmt.name}
+            elif isinstance(stmt, LetPointer):
+                self._pointer(stmt, integers | values, integers)
             elif isinstance(stmt, Set):
                 self._value(stmt.value, integers, values)
                 if stmt.name not in settable:
@@ -104,7 +108,15 @@ class _Verifier:
                 self.buffers[stmt.name] = Param(stmt.name, stmt.dtype, written=True)
             elif isinstance(stmt, FailUnless):
                 self._check(stmt, integers)
-        self.buffers = outer  # arrays end with their block
+        self.buffers = outer  # arrays and pointers end with their block
+
+    def _pointer(self, stmt: LetPointer, known: frozenset[str], integers: frozenset[str]) -> None:
+        if stmt.written:
+            self._written(stmt.buffer)
+        self._value(Load(stmt.buffer, stmt.index), integers, frozenset())
+        self._declare(stmt.name, known)
+        buffer = self.buffers[stmt.buffer]
+        self.buffers[stmt.name] = replace(buffer, name=stmt.name, written=stmt.written)
 
     def _shared(self, loop: For) -> None:
         """Every thread comes to what it has a part in: not within its part of something else."""

@@ -54,10 +54,9 @@ def _chosen(nest: Nest, dtype: str, target: Target) -> Tiling | None:
     """The choice; the same nests come up in every entry's graph and in previews of layouts."""
     item = 8 if dtype == "float64" else 4
     registers = target.registers - target.registers // 8
-    if _is_small(nest) or has_math(nest.body):  # long bodies need no others beside them
+    alone = has_math(nest.body) or len(nest.operands) == 1
+    if _is_small(nest) or alone:  # long bodies need no others beside them, nor do plain sums
         registers = min(registers, SMALL_TILE + 2)
-    elif len(nest.operands) == 1:  # no load serves two terms: sums in flight are all that counts
-        registers = min(registers, LATENCY + 2)
     found = [
         tiling
         for vector in range(len(nest.extents))

@@ -21,6 +21,8 @@ MATH_FUNCTIONS = _words(
     nextafter pow remainder rint round sin sinh sqrt tan tanh tgamma trunc abs"""
 )
 
+BINARY_MATH = _words("atan2 copysign fdim fmax fmin fmod hypot nextafter pow remainder")
+
 # what the statements of kernels use: variables, and functions that a variable would hide
 KERNEL_WORDS = _words(
     """acc best at v wins lane value team i
@@ -38,8 +40,11 @@ ENTRY_WORDS = _words(
 )
 
 # what kernels make up: elements of index tensors and of operands, ends, blocks and parts of loops,
-# vector types and functions of a type; with something behind it, none of these is one any more
-_GENERATED = re.compile(r"(row|operand)\d+|.*_(end|block|part)|(.*_)?[fiu](8|16|32|64)(x\d+)?")
+# places in buffers, vector types and functions of a type; with something behind it, none of these
+# is one any more
+_GENERATED = re.compile(
+    r"(row|operand)\d+|.*_(end|block|part|at\d+)|(.*_)?[fiu](8|16|32|64)(x\d+)?"
+)
 # macros: of every module, and of one whose name, in capitals, comes first
 _MACRO = re.compile(
     r"AUTODIFFC_\w+|[A-Z0-9_]+_(API|ABI_VERSION|ALIGNMENT|ARENA_BYTES_\w+|(PARAM|STATE)_\w+)"

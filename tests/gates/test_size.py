@@ -7,16 +7,22 @@ from pathlib import Path
 import pytest
 
 from autodiffc.build import find_toolchain
+from autodiffc.dsl.files import load_model
+from autodiffc.emit.module import Emitted
 from autodiffc.lower import lower
-from tests.gates.models import lenet5, run, write
+from tests.gates.models import ROOT, lenet5, run, write
 
 LIMIT = 400_000  # bytes
 SIZES = [(28, 2), (28, 64), (28, 1024), (224, 2), (224, 1024)]
 
 
 def preprocessed(folder: Path, size: int, batch: int | tuple[int, int], *, plain: bool) -> int:
-    """The bytes of LeNet-5's C after the preprocessor, with OpenMP."""
-    emitted = lower(lenet5(size), dims={"batch": batch}, plain=plain)
+    """The bytes of LeNet-5's C."""
+    return bytes_of(folder, lower(lenet5(size), dims={"batch": batch}, plain=plain))
+
+
+def bytes_of(folder: Path, emitted: Emitted) -> int:
+    """After the preprocessor, with OpenMP."""
     write(folder, emitted.sources)
     units = [name for name in emitted.sources if name.endswith(".c")]
     command = (*find_toolchain().command, "-std=c11", "-O3", "-fopenmp", "-E", "-P")
@@ -36,3 +42,9 @@ def test_lenet5_stays_small(tmp_path: Path, size: int, batch: int | tuple[int, i
 def test_the_plain_schedule_has_one_size(tmp_path: Path) -> None:
     found = {case: preprocessed(tmp_path, *case, plain=True) for case in SIZES}
     assert max(found.values()) <= 1.04 * min(found.values()), found
+
+
+@pytest.mark.parametrize("batch", [8, 32])
+def test_alexnet_stays_small(tmp_path: Path, batch: int) -> None:
+    model = load_model(ROOT / "examples" / "alexnet.py")
+    assert bytes_of(tmp_path, lower(model, dims={"batch": batch}, verify=False)) < LIMIT

@@ -21,18 +21,16 @@ static void kernel_h_relu(const float *restrict w, const float *restrict x_halo,
     for (int64_t o = 0; o < 3; ++o) {
         for (int64_t n = 0; n < 2; ++n) {
             for (int64_t i = 0; i < 8; i += 4) {
-                f32x8 sum_0_0 = {0};
-                f32x8 sum_1_0 = {0};
-                f32x8 sum_2_0 = {0};
-                f32x8 sum_3_0 = {0};
+                f32x8 sum_0_0 = {0}, sum_1_0 = {0}, sum_2_0 = {0}, sum_3_0 = {0};
                 for (int64_t c = 0; c < 2; ++c) {
                     for (int64_t p = 0; p < 3; ++p) {
                         for (int64_t q = 0; q < 3; ++q) {
                             const f32x8 w_0 = splat_kept_f32x8(w[18 * o + 9 * c + 3 * p + q]);
-                            const f32x8 x_halo_1 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q);
-                            const f32x8 x_halo_2 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 10);
-                            const f32x8 x_halo_3 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 20);
-                            const f32x8 x_halo_4 = load_f32x8(x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q + 30);
+                            const float *const x_halo_at0 = x_halo + 200 * n + 10 * i + 100 * c + 10 * p + q;
+                            const f32x8 x_halo_1 = load_f32x8(x_halo_at0);
+                            const f32x8 x_halo_2 = load_f32x8(x_halo_at0 + 10);
+                            const f32x8 x_halo_3 = load_f32x8(x_halo_at0 + 20);
+                            const f32x8 x_halo_4 = load_f32x8(x_halo_at0 + 30);
                             sum_0_0 += w_0 * x_halo_1;
                             sum_1_0 += w_0 * x_halo_2;
                             sum_2_0 += w_0 * x_halo_3;
@@ -40,10 +38,11 @@ static void kernel_h_relu(const float *restrict w, const float *restrict x_halo,
                         }
                     }
                 }
-                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i, relu_f32x8(sum_0_0));
-                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i + 8, relu_f32x8(sum_1_0));
-                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i + 16, relu_f32x8(sum_2_0));
-                store_f32x8(h_relu + 192 * n + 64 * o + 8 * i + 24, relu_f32x8(sum_3_0));
+                float *const h_relu_at1 = h_relu + 192 * n + 64 * o + 8 * i;
+                store_f32x8(h_relu_at1, relu_f32x8(sum_0_0));
+                store_f32x8(h_relu_at1 + 8, relu_f32x8(sum_1_0));
+                store_f32x8(h_relu_at1 + 16, relu_f32x8(sum_2_0));
+                store_f32x8(h_relu_at1 + 24, relu_f32x8(sum_3_0));
             }
         }
     }
@@ -150,10 +149,7 @@ static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_c
         for (int64_t o_block = 0; o_block < 3; o_block += 2) {
             const int64_t o = smaller(o_block, 1);
             for (int64_t q = 0; q < 3; ++q) {
-                f32x8 sum_0_0_0 = {0};
-                f32x8 sum_0_1_0 = {0};
-                f32x8 sum_1_0_0 = {0};
-                f32x8 sum_1_1_0 = {0};
+                f32x8 sum_0_0_0 = {0}, sum_0_1_0 = {0}, sum_1_0_0 = {0}, sum_1_1_0 = {0};
                 for (int64_t n = 0; n < 2; ++n) {
                     const int64_t i_end = smaller(8, -p + 9);
                     for (int64_t i = larger(0, -p + 1); i < i_end; ++i) {
@@ -167,10 +163,11 @@ static void kernel_d_w(const float *restrict x_halo, const float *restrict d_h_c
                         sum_1_1_0 += d_h_conv2d_3 * x_halo_2;
                     }
                 }
-                d_w[18 * o + 3 * p + q] = lane_sum_f32x8(sum_0_0_0);
-                d_w[18 * o + 3 * p + q + 9] = lane_sum_f32x8(sum_0_1_0);
-                d_w[18 * o + 3 * p + q + 18] = lane_sum_f32x8(sum_1_0_0);
-                d_w[18 * o + 3 * p + q + 27] = lane_sum_f32x8(sum_1_1_0);
+                float *const d_w_at0 = d_w + 18 * o + 3 * p + q;
+                d_w_at0[0] = lane_sum_f32x8(sum_0_0_0);
+                d_w_at0[9] = lane_sum_f32x8(sum_0_1_0);
+                d_w_at0[18] = lane_sum_f32x8(sum_1_0_0);
+                d_w_at0[27] = lane_sum_f32x8(sum_1_1_0);
             }
         }
     }
@@ -181,10 +178,7 @@ static void kernel_d_x(const float *restrict w, const float *restrict d_h_conv2d
     float *restrict d_x)
 {
     for (int64_t h = 0; h < 8; ++h) {
-        f32x8 sum_0_0_0 = {0};
-        f32x8 sum_0_1_0 = {0};
-        f32x8 sum_1_0_0 = {0};
-        f32x8 sum_1_1_0 = {0};
+        f32x8 sum_0_0_0 = {0}, sum_0_1_0 = {0}, sum_1_0_0 = {0}, sum_1_1_0 = {0};
         const int64_t p_end = smaller(3, h + 2);
         for (int64_t p = larger(0, h - 6); p < p_end; ++p) {
             for (int64_t q = 0; q < 3; ++q) {

@@ -65,8 +65,7 @@ static void kernel_loss_cross_entropy_9(const float *restrict loss_cross_entropy
     float *restrict loss_cross_entropy_9_out)
 {
     for (int64_t i = 0; i < 4; ++i) {
-        f32x8 loss_cross_entropy_8_lanes = {0};
-        f32x8 loss_cross_entropy_9_lanes = {0};
+        f32x8 loss_cross_entropy_8_lanes = {0}, loss_cross_entropy_9_lanes = {0};
         {
             loss_cross_entropy_8_lanes += select_f32x8(((int32_t)(0) + (i32x8){0, 1, 2, 3, 4, 5, 6, 7}) == splat_i32x8(labels[i]), load_f32x8(loss_cross_entropy_3 + 10 * i), splat_f32x8(0.0f));
             loss_cross_entropy_9_lanes += load_f32x8(loss_cross_entropy_4 + 10 * i);
@@ -112,8 +111,7 @@ static void kernel_y_2(const float *restrict x, float *restrict loss_cross_entro
             loss_cross_entropy_lanes = select_f32x8((loss_cross_entropy_term > loss_cross_entropy_lanes) | (loss_cross_entropy_term != loss_cross_entropy_term), loss_cross_entropy_term, loss_cross_entropy_lanes);
         }
         const f32x8 loss_cross_entropy = splat_f32x8(lane_max_f32x8(loss_cross_entropy_lanes));
-        f32x8 loss_cross_entropy_5_lanes = {0};
-        f32x8 softmax_5_lanes = {0};
+        f32x8 loss_cross_entropy_5_lanes = {0}, softmax_5_lanes = {0};
         {
             const f32x8 loss_cross_entropy_3 = load_f32x8(x + 10 * i) - loss_cross_entropy;
             const f32x8 loss_cross_entropy_4 = exp_f32x8(loss_cross_entropy_3);

@@ -7,9 +7,7 @@ static void kernel_h(int64_t batch, const float *restrict x, const float *restri
     if (!takes_part(&team, (2048*batch + 1920) >= 10000)) return;
     const loop_part i_part = part_of(0, batch, 1, team);
     for (int64_t i = i_part.start; i < i_part.stop; ++i) {
-        f32x8 sum_0 = {0};
-        f32x8 sum_1 = {0};
-        f32x8 sum_2 = {0};
+        f32x8 sum_0 = {0}, sum_1 = {0}, sum_2 = {0};
         for (int64_t k = 0; k < 40; ++k) {
             const f32x8 x_0 = splat_kept_f32x8(x[40 * i + k]);
             const f32x8 w_1 = load_f32x8(w + 24 * k);
@@ -65,35 +63,27 @@ static void kernel_d_w(int64_t batch, const float *restrict x, const float *rest
     if (!takes_part(&team, (2048*batch + 1920) >= 10000)) return;
     const loop_part k_part = part_of(0, 40, 4, team);
     for (int64_t k = k_part.start; k < k_part.stop; k += 4) {
-        f32x8 sum_0_0 = {0};
-        f32x8 sum_0_1 = {0};
-        f32x8 sum_0_2 = {0};
-        f32x8 sum_1_0 = {0};
-        f32x8 sum_1_1 = {0};
-        f32x8 sum_1_2 = {0};
-        f32x8 sum_2_0 = {0};
-        f32x8 sum_2_1 = {0};
-        f32x8 sum_2_2 = {0};
-        f32x8 sum_3_0 = {0};
-        f32x8 sum_3_1 = {0};
-        f32x8 sum_3_2 = {0};
+        f32x8 sum_0_0 = {0}, sum_0_1 = {0}, sum_0_2 = {0}, sum_1_0 = {0}, sum_1_1 = {0},
+            sum_1_2 = {0}, sum_2_0 = {0}, sum_2_1 = {0}, sum_2_2 = {0}, sum_3_0 = {0},
+            sum_3_1 = {0}, sum_3_2 = {0};
         for (int64_t i = 0; i < batch; ++i) {
-            const f32x8 x_0 = splat_kept_f32x8(x[k + 40 * i]);
+            const float *const x_at0 = x + k + 40 * i;
+            const f32x8 x_0 = splat_kept_f32x8(x_at0[0]);
             const f32x8 d_h_matmul_1 = load_kept_f32x8(d_h_matmul + 24 * i);
             sum_0_0 += d_h_matmul_1 * x_0;
             const f32x8 d_h_matmul_2 = load_kept_f32x8(d_h_matmul + 24 * i + 8);
             sum_0_1 += d_h_matmul_2 * x_0;
             const f32x8 d_h_matmul_3 = load_kept_f32x8(d_h_matmul + 24 * i + 16);
             sum_0_2 += d_h_matmul_3 * x_0;
-            const f32x8 x_4 = splat_kept_f32x8(x[k + 40 * i + 1]);
+            const f32x8 x_4 = splat_kept_f32x8(x_at0[1]);
             sum_1_0 += d_h_matmul_1 * x_4;
             sum_1_1 += d_h_matmul_2 * x_4;
             sum_1_2 += d_h_matmul_3 * x_4;
-            const f32x8 x_5 = splat_kept_f32x8(x[k + 40 * i + 2]);
+            const f32x8 x_5 = splat_kept_f32x8(x_at0[2]);
             sum_2_0 += d_h_matmul_1 * x_5;
             sum_2_1 += d_h_matmul_2 * x_5;
             sum_2_2 += d_h_matmul_3 * x_5;
-            const f32x8 x_6 = splat_kept_f32x8(x[k + 40 * i + 3]);
+            const f32x8 x_6 = splat_kept_f32x8(x_at0[3]);
             sum_3_0 += d_h_matmul_1 * x_6;
             sum_3_1 += d_h_matmul_2 * x_6;
             sum_3_2 += d_h_matmul_3 * x_6;
