@@ -103,4 +103,4 @@ def test_casts_and_masks() -> None:
     assert writer.text(Cast("int32", load)) == "(int32_t)x[3]"
     assert writer.text(Cast("bool", load)) == "x[3] != 0"
     mask = writer.text(MaskFirst(Name("v"), 4, 3))
-    assert mask == "(f32x4)((i32x4)v & (i32x4){0, 0, 0, -1})"
+    assert mask == "without_first_f32x4(v, 3)"
