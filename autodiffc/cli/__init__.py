@@ -9,12 +9,16 @@ A command imports what it needs when it runs, so that `autodiffc --help` is ther
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
+
+FEW_COLLECTIONS = 100_000  # objects; what a command makes is mostly there to stay
 
 
 def main() -> None:
     """The entry point of `autodiffc` and of `python -m autodiffc`."""
+    gc.set_threshold(FEW_COLLECTIONS)
     from autodiffc.cli.app import app
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Σ shows its number

@@ -5,9 +5,10 @@
 
 The rows of a large matrix lie pages apart: each step of `k` needs another page's address, no
 prefetcher follows, and rows a power of two apart share few sets of a cache. In a panel as wide as
-the tile everything that the innermost loops read is one stretch of memory. Any operand that the
-vector index runs along can be packed, the weights of a convolution in the order of its loops as
-well. What is left at the end of the vector index is a piece of its own over the operand as it was.
+the tile everything that the innermost loops read is one stretch of memory. An operand that the
+vector index runs along is cut by that, one whose elements are broadcast by an index of the tile;
+the weights of a convolution can be packed like any other. What is left behind the last whole panel
+is a piece of its own, over the operand as it was.
 (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.)
 
 Whether it pays is `schedule/tile.py`'s cost, waiting for memory included, against the copy's.
@@ -27,7 +28,7 @@ from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import Arg, dtype_of
 from autodiffc.passes.formulas import reindex, tidy
 from autodiffc.schedule.cost import COPY, elements, piece_cost
-from autodiffc.schedule.nest import build_nest
+from autodiffc.schedule.nest import Address, build_nest
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.schedule.tiling import Tiling
 from autodiffc.targets import Target
@@ -109,13 +110,27 @@ def _packings(
     for position, access in enumerate(piece.operands):
         rows = [row for row in access.rows if isinstance(row, Affine)]
         used = [k for k in range(len(extents)) if any(row.coefficients[k] for row in rows)]
+        cut = _cut(nest.operands[position], tiling)
         if (
-            len(rows) == len(access.rows)
-            and nest.operands[position].strides[tiling.vector] == 1
+            cut is not None
+            and len(rows) == len(access.rows)
             and elements([extents[k] for k in used]) * REUSE <= elements(extents)
             and _stays_inside(rows, extents, node.inputs[access.operand].shape)
         ):
-            yield _packing(node, piece, position, tiling, target)
+            yield _packing(node, piece, position, cut, tiling, target)
+
+
+def _cut(address: Address, tiling: Tiling) -> int | None:
+    """The index that panels of an operand are cut along: the vector's, or that of most broadcasts.
+
+    None where vectors would not be contiguous, or a tile reads one element at a time.
+    """
+    if address.strides[tiling.vector] == 1:
+        return tiling.vector
+    sizes = [(size, k) for k, size in tiling.tiles if address.strides[k] != 0]
+    if address.strides[tiling.vector] != 0 or not sizes:
+        return None
+    return max(sizes)[1]
 
 
 def _stays_inside(
@@ -132,14 +147,13 @@ def _stays_inside(
 
 
 def _packing(
-    node: Node, piece: Comprehension, position: int, tiling: Tiling, target: Target
+    node: Node, piece: Comprehension, position: int, cut: int, tiling: Tiling, target: Target
 ) -> Packing:
-    """One operand in panels as wide as the tile, in the order of the loops."""
-    vector, width = tiling.vector, tiling.width(tiling.vector)
-    extent = piece.domain.extents[vector]
+    """One operand in panels as wide as the tile along an index, in the order of the loops."""
+    width, extent = tiling.width(cut), piece.domain.extents[cut]
     assert isinstance(extent, int)
     whole, rest = divmod(extent, width)
-    panels = _panels(piece, vector, width, whole)
+    panels = _panels(piece, cut, width, whole)
     rank = panels.domain.rank
     order = [k for k in (*tiling.order, *piece.reduced) if k < rank - 1]
     access = panels.operands[position]
@@ -149,7 +163,7 @@ def _packing(
     operands = (*panels.operands[:position], read, *panels.operands[position + 1 :])
     pieces = [replace(panels, operands=operands)]
     if rest:
-        pieces.append(_rest(piece, vector, whole * width, rest))
+        pieces.append(_rest(piece, cut, whole * width, rest))
     packed = renew(node, inputs=(*node.inputs, copy), pieces=tuple(pieces))
     cost = sum(piece_cost(packed, p, target) for p in pieces) + COPY * elements(copy.shape)
     return Packing(copy, node.inputs[access.operand], tuple(pieces), cost)
@@ -159,25 +173,25 @@ def _coefficient(row: object, k: int) -> object:
     return row.coefficients[k] if isinstance(row, Affine) else 0
 
 
-def _panels(piece: Comprehension, vector: int, width: int, count: int) -> Comprehension:
-    """The formula over `count` panels: the vector index cut in two, its inner part the last."""
+def _panels(piece: Comprehension, cut: int, width: int, count: int) -> Comprehension:
+    """The formula over `count` panels: an index cut in two, its inner part the last."""
     rank = piece.domain.rank
     inner = [index(rank + 1, k) for k in range(rank)]
-    inner[vector] = inner[vector] * width + index(rank + 1, rank)
+    inner[cut] = inner[cut] * width + index(rank + 1, rank)
     extents = [*piece.domain.extents, width]
-    extents[vector] = count
-    names = [*piece.domain.names, f"{piece.domain.names[vector]}l"]
-    names[vector] = f"{piece.domain.names[vector]}b"
+    extents[cut] = count
+    names = [*piece.domain.names, f"{piece.domain.names[cut]}l"]
+    names[cut] = f"{piece.domain.names[cut]}b"
     return reindex(piece, inner, extents, names)
 
 
-def _rest(piece: Comprehension, vector: int, start: int, count: int) -> Comprehension:
+def _rest(piece: Comprehension, cut: int, start: int, count: int) -> Comprehension:
     """The formula for what is left behind the panels."""
     rank = piece.domain.rank
     inner = list(identity(rank))
-    inner[vector] = inner[vector] + start
+    inner[cut] = inner[cut] + start
     extents = [*piece.domain.extents]
-    extents[vector] = count
+    extents[cut] = count
     return reindex(piece, inner, extents, piece.domain.names)
 
 

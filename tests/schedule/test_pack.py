@@ -70,17 +70,21 @@ def test_results_stay_equal(y: Expression) -> None:
 
 @pytest.mark.usefixtures("eager")
 def test_what_is_left_behind_the_panels_is_a_piece_of_its_own() -> None:
-    (copy,) = copies(pack(graph_of(y=matmul(64, 48, 100)), TARGET))
-    panels, depth, width = copy.shape
+    new = pack(graph_of(y=matmul(100, 48, 100)), TARGET)
+    (copy,) = copies(new)
+    panels, depth, width = (int(str(extent)) for extent in copy.shape)
     assert depth == 48
     assert panels == 100 // width
-    assert width % TARGET.lanes(8) == 0
+    assert len(new.outputs["y"].pieces) == 1 + (100 % width > 0)
 
 
 @pytest.mark.usefixtures("eager")
 def test_a_copy_is_packed_from_what_it_was_copied_from() -> None:
-    a, b = ad.input("a", (64, 48)), ad.input("b", (96, 48))
-    (copy,) = copies(pack(graph_of(y=a @ ad.transpose(b)), TARGET))
+    i, j = ad.indices("i j")
+    a, b = ad.input("a", (48, 64)), ad.input("b", (96, 48))
+    flipped = [ad.compute((i, j), x[j, i]) for x in (a, b)]
+    graph = specialize(Graph({"y": (flipped[0] @ flipped[1]).node}), {}, "float64")
+    (copy,) = copies(pack(graph, TARGET))
     (source,) = copy.inputs
     assert source.op == "input"
 
