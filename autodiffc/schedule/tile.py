@@ -75,7 +75,7 @@ def _cheapest(nest: Nest, found: Sequence[Tiling], item: int, target: Target) ->
     """
     if _is_small(nest):
         best = min(found, key=lambda t: t.cost, default=None)
-        return best and replace(best, order=plain_order(nest, best))
+        return best and replace(best, order=plain_order(nest, best), work=best.cost)
     ways: dict[object, list[Tiling]] = {}
     for tiling in sorted(found, key=lambda t: t.cost):
         ways.setdefault(_way(tiling), []).append(tiling)
