@@ -28,6 +28,7 @@ from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import Arg, dtype_of
 from autodiffc.passes.formulas import reindex, tidy
 from autodiffc.schedule.cost import COPY, elements, piece_cost
+from autodiffc.schedule.coverage import collides
 from autodiffc.schedule.nest import Address, build_nest
 from autodiffc.schedule.tile import choose_tiling
 from autodiffc.schedule.tiling import Tiling
@@ -90,7 +91,7 @@ def _best(
 
 def _waiting(node: Node, piece: Comprehension, target: Target) -> Tiling | None:
     """The tiling of a sum of products that waits for memory, over the formula's own indices."""
-    if piece.combine != "sum" or len(piece.operands) < 2:
+    if piece.combine != "sum" or len(piece.operands) < 2 or collides(piece):
         return None
     dtypes = [node.inputs[a.operand].dtype for a in piece.operands]
     if dtype_of(piece.body, dtypes) != node.dtype:

@@ -106,3 +106,12 @@ def test_left_out_by_name() -> None:
     )
     assert "_packed" in with_it
     assert "_packed" not in without
+
+
+@pytest.mark.usefixtures("eager")
+def test_scatters_are_left_alone() -> None:
+    """Points that meet at one element may not be told apart into two pieces."""
+    x, w = ad.input("a", (2, 3, 9, 30)), ad.input("b", (16, 3, 3, 3))
+    gradient = ad.grad(ad.sum(ad.conv2d(x, w) ** 2), x)
+    graph = specialize(Graph({"y": gradient.node}), {}, "float64")
+    verify(pack(graph, TARGET), "pack")
