@@ -15,7 +15,7 @@ from autodiffc.graph.affine import Affine, constant, identity, index
 from autodiffc.graph.comprehension import Access, Comprehension, Domain, Indirect
 from autodiffc.graph.construct import compute
 from autodiffc.graph.dag import Graph
-from autodiffc.graph.extents import product
+from autodiffc.graph.extents import ExtentLike, defaults, product
 from autodiffc.graph.node import Node, renew
 from autodiffc.graph.scalars import Arg
 from autodiffc.passes.formulas import reindex
@@ -23,6 +23,8 @@ from autodiffc.passes.formulas import reindex
 LONG = 32768  # terms that one accumulator should not add up alone
 CHUNK = 8192  # terms a chunk has at most, unless one step of the outer index has more
 FEW = 16  # results that are too few to share among threads
+STEP = 64  # terms that each step of an open extent must have, to be a chunk
+MANY = 1024  # results with a part for each step of an open extent
 
 
 def split(graph: Graph) -> Graph:
@@ -49,7 +51,7 @@ def _chunks(node: Node, piece: Comprehension) -> tuple[int, int] | None:
         return None
     extents = [piece.domain.extents[k] for k in piece.reduced]
     if not all(isinstance(e, int) for e in extents):
-        return None
+        return _open_chunks(node, piece)
     terms, results = product(tuple(extents)), product(node.shape)
     assert isinstance(terms, int)
     few = isinstance(results, int) and results <= FEW and terms > 2 * CHUNK
@@ -62,6 +64,21 @@ def _chunks(node: Node, piece: Comprehension) -> tuple[int, int] | None:
     return (k, length) if length < extent else None
 
 
+def _open_chunks(node: Node, piece: Comprehension) -> tuple[int, int] | None:
+    """The same where one extent is open, such as the batch: each of its steps is a chunk.
+
+    Only for few results, since every one of them has a part for each step.
+    """
+    opened = [k for k in piece.reduced if not isinstance(piece.domain.extents[k], int)]
+    known = [e for k in piece.reduced if isinstance(e := piece.domain.extents[k], int)]
+    results, terms = product(node.shape), product(tuple(known))
+    if len(opened) != 1 or not (isinstance(results, int) and isinstance(terms, int)):
+        return None
+    (k,) = opened
+    total = terms * defaults(piece.domain.extents[k])
+    return (k, 1) if terms >= STEP and results <= MANY and total > LONG else None
+
+
 def _leads(piece: Comprehension) -> bool:
     """Whether the output's rows are the first indices, in order."""
     rank = piece.domain.rank
@@ -71,19 +88,22 @@ def _leads(piece: Comprehension) -> bool:
 def _parts(node: Node, piece: Comprehension, k: int, length: int) -> Node:
     """The partial sums, with an axis for the chunks behind the result's axes."""
     extent = piece.domain.extents[k]
-    assert isinstance(extent, int)
-    whole, rest = divmod(extent, length)
-    pieces = [_chunk_piece(piece, k, length, whole, length, None)]
-    if rest:
-        pieces.append(_chunk_piece(piece, k, length, 1, rest, whole))
-    shape = (*node.shape, whole + (rest > 0))
+    if isinstance(extent, int):
+        whole, rest = divmod(extent, length)
+        pieces = [_chunk_piece(piece, k, length, whole, length, None)]
+        if rest:
+            pieces.append(_chunk_piece(piece, k, length, 1, rest, whole))
+        shape = (*node.shape, whole + (rest > 0))
+    else:  # open, in chunks of one
+        pieces = [_chunk_piece(piece, k, length, extent, length, None)]
+        shape = (*node.shape, extent)
     name = node.name or node.label or node.op
     parts = compute(node.inputs, pieces, shape, label=f"{name}_parts", loc=node.loc)
     return renew(parts, serial=node.serial)
 
 
 def _chunk_piece(
-    piece: Comprehension, k: int, length: int, chunks: int, size: int, last: int | None
+    piece: Comprehension, k: int, length: int, chunks: ExtentLike, size: int, last: int | None
 ) -> Comprehension:
     """The formula for `chunks` chunks of `size` terms; `last`: for the chunk of that number."""
     rank = len(piece.out)

@@ -106,24 +106,33 @@ def test_nothing_but_libm_and_openmp_is_needed(variant: str) -> None:
     assert not {s for s in symbols if s.startswith("Py")}
 
 
+def undefined(variant: str, *, openmp: bool = True) -> set[str]:
+    """The symbols that a library takes from others."""
+    listed = run("nm", "-D", "--undefined-only", built(variant, openmp)).splitlines()
+    return {line.split()[-1].partition("@")[0] for line in listed}
+
+
 @pytest.mark.parametrize("openmp", [True, False], ids=["openmp", "serial"])
-@pytest.mark.parametrize("variant", ["lenet5", "quiz", "gathers"])
+@pytest.mark.parametrize("variant", ["lenet5", "lenet5_plain", "quiz", "gathers"])
 def test_no_other_library_is_linked(variant: str, openmp: bool) -> None:
-    """libc comes with any C program; the OpenMP runtime only where the build has OpenMP."""
+    """libc comes with any C program; OpenMP's runtime and libm only where they are called."""
     listed = run("readelf", "-d", built(variant, openmp))
     needed = {name.partition(".so")[0] for name in re.findall(r"NEEDED.*\[(.*)\]", listed)}
-    assert "libm" in needed or variant == "lenet5"  # whose functions are all of vectors
+    functions = {*MATH_FUNCTIONS, *(f"{name}f" for name in MATH_FUNCTIONS)}
+    assert ("libm" in needed) == bool(undefined(variant, openmp=openmp) & functions)
     assert needed <= {"libc", "libm", *(["libgomp", "libomp", "libpthread"] if openmp else [])}
     assert "RPATH" not in listed
     assert "RUNPATH" not in listed
 
 
-@pytest.mark.parametrize("variant", ["lenet5", "mlp_open", "gathers"])
+# vectors have all functions of the one that calls none
+CALLS = {"lenet5": False, "lenet5_plain": True, "mlp_open": True, "gathers": True}
+
+
+@pytest.mark.parametrize("variant", CALLS)
 def test_float32_calls_the_functions_of_float(variant: str) -> None:
-    listed = run("nm", "-D", "--undefined-only", built(variant)).splitlines()
-    symbols = {line.split()[-1].partition("@")[0] for line in listed}
-    called = symbols & {f"{name}f" for name in MATH_FUNCTIONS}
-    assert called or variant != "mlp_open"  # others need none, or vectors have them
+    symbols = undefined(variant)
+    assert bool(symbols & {f"{name}f" for name in MATH_FUNCTIONS}) == CALLS[variant]
     assert not symbols & set(MATH_FUNCTIONS)
 
 
