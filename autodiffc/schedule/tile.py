@@ -202,7 +202,7 @@ def _cost(
         waste *= -(-whole // size) * size / whole
     latency = max(1.0, LATENCY / accumulators)
     loads = 1.15 * vectors + 0.7 * broadcasts
-    beside = 0.4 * vectors + 0.1 * broadcasts + step / accumulators
+    beside = 0.4 * vectors + 0.35 * broadcasts + step / accumulators
     per_point = waste * (max(latency, loads) + beside)
     return per_point + _overhead(nest, form, lanes, accumulators)
 
