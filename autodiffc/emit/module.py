@@ -32,6 +32,7 @@ from autodiffc.emit.structs import (
 )
 from autodiffc.emit.values import ValueWriter, helper_text
 from autodiffc.emit.vectors import vector_helpers
+from autodiffc.loops.bases import with_bases
 from autodiffc.loops.ir import Array, For, Kernel, Let, LetInt, LetPointer, Var, statements
 from autodiffc.loops.lower import lower_group
 from autodiffc.loops.team import for_team
@@ -85,6 +86,7 @@ class Kernels:
         target = self.target if self.tiles else None
         kernel = lower_group(call.group, call.results, target, call.overlapping)
         kernel = for_team(kernel, self.gate, self.ranges)
+        kernel = replace(kernel, body=tuple(with_bases(kernel.body)))
         if self.verify:
             verify_kernel(kernel)
         anonymous, used = canonical_text(kernel)
@@ -114,7 +116,7 @@ def canonical_text(kernel: Kernel) -> tuple[str, ValueWriter]:
     own = {p.name for p in kernel.params}
     for stmt in statements(kernel.body):
         if isinstance(stmt, For):
-            own |= {stmt.variable, f"{stmt.variable}_end"}
+            own |= {stmt.variable, f"{stmt.variable}_end", f"{stmt.variable}_part"}
         elif isinstance(stmt, Let | LetInt | LetPointer | Var | Array):
             own.add(stmt.name)
     numbers: dict[str, str] = {}

@@ -22,7 +22,6 @@ from autodiffc.graph.scalars import (
     replace_args,
     walk,
 )
-from autodiffc.loops.bases import with_bases
 from autodiffc.loops.eager import with_eager_loads
 from autodiffc.loops.ir import (
     Block,
@@ -139,7 +138,7 @@ def lower_group(
         stmts = _rows(group.nodes, results, builder, target)
     else:
         stmts = _formula(group.nodes, results, builder, target, in_place=bool(overlapping))
-    stmts = with_bases(with_eager_loads(stmts, {builder.names[n]: n.dtype for n in given}))
+    stmts = with_eager_loads(stmts, {builder.names[n]: n.dtype for n in given})
     shared = given if group.kind == "cluster" else overlapping  # a cluster serves for either
     return Kernel(
         name=identifier(group.nodes[-1]),

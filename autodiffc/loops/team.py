@@ -19,10 +19,9 @@ inside.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from autodiffc.graph.extents import ExtentLike, defaults, substitute
-from autodiffc.graph.scalars import Scalar, walk
 from autodiffc.loops.ir import (
     Array,
     Block,
@@ -35,11 +34,7 @@ from autodiffc.loops.ir import (
     Let,
     LetInt,
     Linear,
-    Load,
-    Set,
     Stmt,
-    Store,
-    Transpose,
     Var,
     Wait,
     Zero,
@@ -47,6 +42,7 @@ from autodiffc.loops.ir import (
     statements,
     variable,
 )
+from autodiffc.loops.traffic import Traffic
 from autodiffc.schedule.words import is_reserved
 
 ENOUGH = 32  # iterations that teams of up to 8 share with little left over
@@ -115,9 +111,9 @@ class _Team:
         """Statements that all threads come to, one after the other."""
         found: list[Stmt] = []
         shared: set[str] = set()  # variables of loops, whose parts are declared in this block
-        since: list[_Traffic] = []  # what has been read and written since the last wait
+        since: list[Traffic] = []  # what has been read and written since the last wait
         for stmt in body:
-            traffic = _Traffic.of(stmt)
+            traffic = Traffic.of(stmt)
             if any(traffic.meets(earlier) for earlier in since):
                 found.append(Wait())
                 since = []
@@ -136,7 +132,7 @@ class _Team:
         if isinstance(stmt, Zero):
             return [replace(stmt, shared=True)]
         (serial,) = _serial([stmt])
-        if not _Traffic.of(stmt).written:
+        if not Traffic.of(stmt).written:
             return [serial]
         return [First(serial.body if isinstance(serial, Block) else (serial,))]
 
@@ -245,47 +241,10 @@ def _product(factors: Iterable[int]) -> int:
 def _cheap_to_repeat(body: Sequence[Stmt]) -> bool:
     """Whether all threads may come to every statement: none that is shared by nobody takes long."""
     return all(
-        _has_parallel([s]) or not isinstance(s, For) or bool(_Traffic.of(s).written) for s in body
+        _has_parallel([s]) or not isinstance(s, For) or bool(Traffic.of(s).written) for s in body
     )
 
 
 def _most_trips(body: Sequence[Stmt]) -> int:
     loops = [s for s in statements(tuple(body)) if isinstance(s, For) and "parallel" in s.mode]
     return max((_trips(s) for s in loops), default=0)
-
-
-# --- Who reads what others write ---
-
-
-@dataclass(frozen=True)
-class _Traffic:
-    """The buffers that a statement reads, writes, and sets to zero.
-
-    Two statements that store in one buffer are formulas of one tensor, which never meet at an
-    element, unless they read what they add to.
-    """
-
-    read: frozenset[str]
-    written: frozenset[str]
-    zeroed: frozenset[str]
-
-    @classmethod
-    def of(cls, stmt: Stmt) -> _Traffic:
-        parts = list(statements((stmt,)))
-        stores = [s for s in parts if isinstance(s, Store)]
-        copies = [s for s in parts if isinstance(s, Transpose)]
-        zeroed = frozenset(s.buffer for s in parts if isinstance(s, Zero))
-        values: list[Scalar] = [s.value for s in parts if isinstance(s, Let | Var | Set | Store)]
-        values += [s.value for s in parts if isinstance(s, LetInt) and isinstance(s.value, Load)]
-        values += [s.source for s in copies]
-        read = frozenset(p.buffer for v in values for p in walk(v) if isinstance(p, Load))
-        written = {s.buffer for s in stores} | {s.result.buffer for s in copies} | zeroed
-        return cls(read, frozenset(written), zeroed)
-
-    def meets(self, other: _Traffic) -> bool:
-        return bool(
-            self.read & other.written
-            or self.written & other.read
-            or self.zeroed & other.written
-            or self.written & other.zeroed
-        )

@@ -44,6 +44,7 @@ from autodiffc.loops.ir import (
     Zero,
     statements,
 )
+from autodiffc.loops.traffic import Traffic
 
 
 def verify(kernel: Kernel) -> None:
@@ -69,6 +70,7 @@ class _Verifier:
         settable: frozenset[str],
     ) -> None:
         outer = dict(self.buffers)
+        self._waits(body)
         for stmt in body:
             if isinstance(stmt, For):
                 self._int(stmt.start, integers)
@@ -127,6 +129,25 @@ class _Verifier:
         for inner in statements(loop.body):
             if isinstance(inner, Wait) or (isinstance(inner, For) and "shared" in inner.mode):
                 self.fail(f"loop {loop.variable} is shared: nothing within it may be")
+
+    def _waits(self, body: Sequence[Stmt]) -> None:
+        """In a sequence that all threads run nothing meets what came before without a wait.
+
+        Within what one thread runs for itself there is nothing to wait for.
+        """
+        if not self.kernel.team or not any(isinstance(s, Wait) or _is_shared(s) for s in body):
+            return
+        pointers: list[LetPointer] = []
+        since: list[Traffic] = []
+        for stmt in body:
+            traffic = Traffic.of(stmt, pointers)
+            if isinstance(stmt, Wait):
+                since = []
+            elif isinstance(stmt, LetPointer):
+                pointers.append(stmt)
+            elif any(traffic.meets(earlier) for earlier in since):
+                self.fail("a statement meets what other threads may not have finished")
+            since.append(traffic)
 
     def _check(self, stmt: FailUnless, integers: frozenset[str]) -> None:
         for condition in stmt.conditions:
@@ -189,3 +210,11 @@ class _Verifier:
                     self.fail(f"{part.buffer} is read but no parameter")
                 self._int(part.index, integers)
                 self._count(part, integers)
+
+
+def _is_shared(stmt: Stmt) -> bool:
+    """Whether threads have parts in a statement."""
+    return any(
+        (isinstance(s, For) and "shared" in s.mode) or (isinstance(s, Zero) and s.shared)
+        for s in statements((stmt,))
+    )

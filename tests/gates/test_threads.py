@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import autodiffc as ad
+from autodiffc import nn
 from autodiffc.build import find_toolchain
 from autodiffc.emit.resources import templates_directory
 from autodiffc.lower import lower
@@ -57,6 +58,17 @@ def rows() -> Case:
     return Case("rows", made, {"ids": np.random.default_rng(2).integers(0, 50, 257, np.int32)})
 
 
+def between_zeros() -> Case:
+    """Results that the next layer wants between zeros: of a tile, of a pool, of a gradient."""
+    x = ad.input("x", (8, 3, 20, 20))
+    h = ad.relu(nn.conv2d(x, 16, kernel_size=3, padding=1, name="conv1"))
+    h = ad.relu(nn.conv2d(h, 16, kernel_size=3, padding=1, name="conv2"))
+    h = nn.conv2d(ad.max_pool2d(h, 2), 32, kernel_size=3, padding=1, name="conv3")
+    made = ad.Model("padded", {"loss": ad.mean(h * h)}, "loss", optimizer=ad.SGD(lr=0.1))
+    arrays = {"x": np.random.default_rng(4).standard_normal((8, 3, 20, 20), np.float32)}
+    return Case("padded", made, arrays)
+
+
 def open_batch() -> Case:
     rng = np.random.default_rng(3)
     arrays = {
@@ -67,7 +79,8 @@ def open_batch() -> Case:
 
 
 def cases() -> list[Case]:
-    return [Case("lenet5", lenet5(), digits(64)), sums(), products(), rows(), open_batch()]
+    lenet = Case("lenet5", lenet5(), digits(64))
+    return [lenet, sums(), products(), rows(), between_zeros(), open_batch()]
 
 
 def operations() -> list[Case]:

@@ -19,6 +19,7 @@ from autodiffc.loops.ir import (
     LaneSum,
     Let,
     LetInt,
+    LetPointer,
     Load,
     MinOf,
     Name,
@@ -198,3 +199,23 @@ def test_kernels_of_every_operation_keep_the_rules() -> None:
             verify(k)
             count += 1
     assert count > 500
+
+
+POINTER = LetPointer("y_at0", "y", integer(8), written=True)
+THROUGH = loop(POINTER, Store("y_at0", integer(0), ONE), mode="shared")
+ZEROS = Zero("y", 64, shared=True)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param(loop(Store("y", integer(0), ONE), mode="shared"), id="stores"),
+        pytest.param(THROUGH, id="stores through a pointer"),
+        pytest.param(First((Store("y", integer(0), ONE),)), id="of the first thread"),
+        pytest.param(loop(THROUGH, name="j"), id="within a loop"),
+    ],
+)
+def test_what_meets_the_work_of_other_threads_waits(later: Stmt) -> None:
+    verify(kernel(ZEROS, Wait(), later, team=True))
+    with pytest.raises(VerificationError, match="meets what other threads may not have finished"):
+        verify(kernel(ZEROS, later, team=True))
