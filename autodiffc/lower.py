@@ -9,11 +9,9 @@ checked against its grammar (`graph.verify`, `loops.verify`): the tests always d
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -117,12 +115,6 @@ def lower(
 
     verify = verification_wanted() if verify is None else verify
     options = Options(dims, dtype, target, threads, prefix, without, plain, verify, gate)
-    with collection_paused():
-        return lowered(model, options, __version__)
-
-
-def lowered(model: object, options: Options, version: str) -> Emitted:
-    """All steps, one after the other."""
     program = build_program(model)  # type: ignore[arg-type]
     for graph in program.graphs.values():
         checked(graph, "differentiate", options)
@@ -136,27 +128,12 @@ def lowered(model: object, options: Options, version: str) -> Emitted:
         layout,
         plans,
         get_target(options.target),
-        version,
+        __version__,
         tiles=not options.plain,
         verify=options.verify,
         gate=options.gate,
     )
     return replace(emitted, manifest=described(emitted.manifest))
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """No search for garbage: millions of small values are made here, and hardly any is in a cycle.
-
-    It would take a fifth of the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 # --- Sizes ---

@@ -154,7 +154,7 @@ class ValueWriter:
             return Text(f"lane_sum_{vector_type(dtype, value.lanes)}({value.name})", dtype)
         if isinstance(value, LaneExtremum):
             dtype, _ = self.variables[value.name]
-            name = self._helper(f"lane_{value.kind}", dtype, value.lanes)
+            name = self.helper(f"lane_{value.kind}", dtype, value.lanes)
             return Text(f"{name}({value.name})", dtype)
         if isinstance(value, FirstLanes):
             return self._first_lanes(value)
@@ -273,14 +273,9 @@ class ValueWriter:
         inside = ", ".join(_bare(a.text) for a in args)
         return Text(f"{name}_{vector_type(dtype, lanes)}({inside})", dtype, lanes)
 
-    def _helper(self, name: str, dtype: str, lanes: int) -> str:
-        """The C name of a function of vectors, which the module then defines."""
-        self.helpers.setdefault((name, dtype, lanes))
-        return f"{name}_{self.kind(dtype, lanes)}"
-
     def _first_lanes(self, part: FirstLanes) -> Text:
         inner = self.splat(self._write(part.value), part.lanes)
-        name = self._helper("first_lanes", inner.dtype, part.lanes)
+        name = self.helper("first_lanes", inner.dtype, part.lanes)
         rest = _bare(constant_text(part.rest))
         text = f"{name}({_bare(inner.text)}, {int_text(part.count)}, {rest})"
         return Text(text, inner.dtype, part.lanes)

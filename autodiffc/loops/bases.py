@@ -74,10 +74,9 @@ def _run(run: Sequence[Stmt], numbers: Iterator[int]) -> Iterator[Stmt]:
 
 
 def _first(indices: Sequence[Linear]) -> Linear:
-    """The lowest of addresses that differ by constants, if those are known: it is an element's."""
-    constants = [index.constant for index in indices]
-    known = [c for c in constants if isinstance(c, int)]
-    return Linear(indices[0].terms, min(known) if len(known) == len(constants) else 0)
+    """The lowest of addresses that differ by constants, or any: a pointer is to an element."""
+    known = [c for index in indices if isinstance(c := index.constant, int)]
+    return Linear(indices[0].terms, min(known)) if len(known) == len(indices) else indices[0]
 
 
 def _base(place: Load | Store) -> Base:

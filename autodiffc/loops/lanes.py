@@ -151,12 +151,18 @@ class LaneReduction:
                 return load
             return Load(load.buffer, load.index, self.lanes, count=count)
 
-        def position(k: int) -> IntValue:
-            return IntValue(scope.values[k], self.lanes if k == last else 1)
+        return self._with_positions(replace_args(self.nest.body, operand), scope)
 
-        return replace_indices(replace_args(self.nest.body, operand), position)
+    def _with_positions(self, value: Scalar, scope: Scope) -> Scalar:
+        """A value with its indices as integers: of the last one, as many as there are lanes."""
+        last = memory_order(self.nest)[-1]
+        return replace_indices(
+            value, lambda k: IntValue(scope.values[k], self.lanes if k == last else 1)
+        )
 
     def _store(self, buffer: str, scope: Scope, count: Linear | None, name: str) -> Store:
         finish = self.nest.finish
-        value = Name(name) if finish is None else replace_args(finish, lambda _: Name(name))
+        value: Scalar = Name(name)
+        if finish is not None:
+            value = self._with_positions(replace_args(finish, lambda _: Name(name)), scope)
         return Store(buffer, scope.index(self.nest.out), value, self.lanes, count)

@@ -7,13 +7,14 @@
     share        equal nodes and equal operands become one
     route        masks of activations move from the inputs of pools to their results
     gather       scatters become plain reductions, so that no two threads write one element
-    halo         guards on the contiguous axis become zeros around a copy
     fuse         views and cheap values move into their readers, elementwise tails into reductions
-    narrow       positions within small windows become bytes
     split        long sums are cut into chunks of fixed length
+    narrow       positions within small windows become bytes
 
-`inline` and `specialize` come first, and are needed; each of the others may be left out, and the
-results stay equal within rounding. Every pass is deterministic and idempotent.
+Those that need to know the target are in `schedule/`: layout and halo after `fuse`, pack at the end
+(`lower.passes` has the order). `inline` and `specialize` come first, and are needed; each of the
+others may be left out, and the results stay equal within rounding. Every pass is deterministic and
+idempotent.
 """
 
 from __future__ import annotations

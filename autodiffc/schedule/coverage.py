@@ -49,8 +49,16 @@ def inside(piece: Comprehension, shape: Sequence[ExtentLike]) -> Comprehension:
 
 
 def _implied(guard: Affine, domain: Domain) -> bool:
-    extents = (*domain.extents, guard.constant, *(g.constant for g in domain.guards))
-    return all(isinstance(e, int) for e in extents) and never_negative(guard, domain)
+    """Whether a guard follows from the extents and guards that are known numbers."""
+
+    def known(claim: Affine) -> bool:
+        numbers = (claim.constant, *(domain.extents[k] for k in claim.uses))
+        return all(isinstance(n, int) for n in numbers)
+
+    if not known(guard):
+        return False
+    extents = tuple(e if isinstance(e, int) else 1 for e in domain.extents)  # no claim has others
+    return never_negative(guard, Domain(extents, tuple(filter(known, domain.guards))))
 
 
 def _kept_rows(piece: Comprehension, kept: Sequence[int]) -> tuple[Affine, ...]:

@@ -43,7 +43,7 @@ ENTRY_WORDS = _words(
 # places in buffers, vector types and functions of a type; with something behind it, none of these
 # is one any more
 _GENERATED = re.compile(
-    r"(row|operand)\d+|.*_(end|block|part|at\d+)|(.*_)?[fiu](8|16|32|64)(x\d+)?"
+    r"(row|operand)\d+|.*_(end|block|part|pair|at\d+)|(.*_)?[fiu](8|16|32|64)(x\d+)?"
 )
 # macros: of every module, and of one whose name, in capitals, comes first
 _MACRO = re.compile(

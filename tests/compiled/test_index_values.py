@@ -37,6 +37,28 @@ FORMULAS: dict[str, tuple[Callable[[Expression], Expression], np.ndarray]] = {
 X = np.array([2.0, -1.0, 0.5])
 
 
+def finished(reduce: Callable[..., Expression]) -> tuple[ad.Model, np.ndarray]:
+    """A reduction whose results are multiplied by both of their indices, in lanes of the last."""
+    x = ad.input("x", (4, 9, 37))
+    y = ad.compute((i, j), reduce(k, x[i, k, j]))
+    y = ad.compute((i, j), y[i, j] * ad.astype(j, "float64") + ad.astype(i, "float64"))
+    return ad.Model("finished", {"y": y}, wrt=[]), np.arange(37.0)
+
+
+@pytest.mark.parametrize(("reduce", "numpy"), [(ad.max_over, np.max), (ad.sum_over, np.sum)])
+@pytest.mark.parametrize("plain", [False, True])
+def test_indices_at_the_end_of_a_reduction(
+    reduce: Callable[..., Expression], numpy: Callable[..., np.ndarray], plain: bool
+) -> None:
+    made, columns = finished(reduce)
+    x = np.random.default_rng(0).standard_normal((4, 9, 37))
+    (program,) = compile_cases(
+        [Case("m", made)], library=f"finished_{reduce.__name__}_{plain}", plain=plain
+    ).values()
+    wanted = numpy(x, axis=1) * columns + np.arange(4.0)[:, None]
+    np.testing.assert_allclose(program.predict(x=x).y, wanted, rtol=1e-13)
+
+
 def model(name: str) -> ad.Model:
     return ad.Model(name, {"y": FORMULAS[name][0](ad.input("x", (3,)))}, wrt=[])
 

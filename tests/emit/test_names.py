@@ -233,7 +233,9 @@ def test_names_of_values_become_ascii_in_the_code() -> None:
     assert all(line.isascii() for line in code if not line.endswith("*/"))
 
 
-@pytest.mark.parametrize("name", ["row0", "i_end", "x_block", "f64", "sigmoid_f32x4"])
+@pytest.mark.parametrize(
+    "name", ["row0", "i_end", "x_block", "i_pair", "i_part", "y_at0", "f64", "sigmoid_f32x4"]
+)
 def test_names_that_the_compiler_makes_up_are_reserved(name: str) -> None:
     assert is_reserved(name)
 

@@ -115,3 +115,13 @@ def test_scatters_are_left_alone() -> None:
     gradient = ad.grad(ad.sum(ad.conv2d(x, w) ** 2), x)
     graph = specialize(Graph({"y": gradient.node}), {}, "float64")
     verify(pack(graph, TARGET), "pack")
+
+
+def test_with_an_open_dim_panels_have_tiles() -> None:
+    a, b = ad.input("a", (ad.dim("n", 2048), 2048)), ad.input("b", (2048, 2048))
+    model = ad.Model("large", {"y": a @ b})
+    text = lower(model, dims={"n": (1, 4096)}, target="x86-64-v4").sources["large.c"]
+    kernel = text[text.index("static void kernel_y(") :].partition("\n}\n")[0]
+    assert "b_packed" in kernel
+    assert "store_f32x16(y" in kernel
+    assert "if (" not in kernel
