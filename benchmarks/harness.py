@@ -20,7 +20,9 @@ from autodiffc.bench.machine import Machine
 from autodiffc.bench.samples import Samples
 
 OURS = "autodiffc"
-PAUSE = 0.002  # between contestants: threads of the last one stop spinning
+# between contestants: threads of the last one must be asleep. OpenBLAS' look for work for 2^26 cycles,
+# some 20 ms, in which they would take the next one's processors
+PAUSE = 0.05
 MOST_CALLS = 1_000_000
 
 Arrays = Mapping[str, Any]
@@ -131,6 +133,7 @@ def race(contestants: Sequence[Contestant], machine: Machine, limits: Limits) ->
                 time.sleep(PAUSE)
                 each.sample()
             time.sleep(PAUSE)
+            machine.multiply_add()  # wakes its threads
             peak.append(machine.multiply_add())
             read.append(machine.read("DRAM"))
     finally:
