@@ -20,8 +20,8 @@ from autodiffc.bench.machine import Machine
 from autodiffc.bench.samples import Samples
 
 OURS = "autodiffc"
-# between contestants: threads of the last one must be asleep. OpenBLAS' look for work for 2^26 cycles,
-# some 20 ms, in which they would take the next one's processors
+# between contestants: threads of the last one must be asleep; OpenBLAS' look for work for 2^26
+# cycles, some 20 ms, in which they would take the next one's processors
 PAUSE = 0.05
 MOST_CALLS = 1_000_000
 
