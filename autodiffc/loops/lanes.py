@@ -19,9 +19,8 @@ from dataclasses import dataclass
 
 from autodiffc.graph.scalars import Const, Scalar, call, replace_args, replace_indices
 from autodiffc.loops.addresses import Scope
+from autodiffc.loops.blocks import in_vectors
 from autodiffc.loops.ir import (
-    Block,
-    For,
     IntValue,
     Linear,
     Load,
@@ -30,8 +29,6 @@ from autodiffc.loops.ir import (
     Stmt,
     Store,
     Var,
-    integer,
-    variable,
 )
 from autodiffc.loops.plain import Scan, guarded, nest_loops
 from autodiffc.schedule.nest import Address, Nest, memory_order
@@ -115,25 +112,15 @@ class LaneReduction:
 
     def _blocks(self, block: Callable[[Scope, Linear | None], list[Stmt]]) -> list[Stmt]:
         *around, last = memory_order(self.nest)
-        extent = self.nest.extents[last]
-        assert isinstance(extent, int)
-        name, whole = self.nest.names[last], extent - extent % self.lanes
 
-        def at(outer: Scope, start: Linear, count: Linear | None = None) -> list[Stmt]:
-            scope = outer.child()
-            scope.values[last] = start
-            return block(scope, count)
+        def blocks(outer: Scope) -> list[Stmt]:
+            def vector(start: Linear, count: Linear | None) -> list[Stmt]:
+                scope = outer.child()
+                scope.values[last] = start
+                return block(scope, count)
 
-        def blocks(scope: Scope) -> list[Stmt]:
-            if extent == self.lanes:
-                return at(scope, integer(0))
-            body = tuple(at(scope, variable(name)))
-            loop = For(name, integer(0), integer(whole), body, self.lanes, "parallel")
-            stmts: list[Stmt] = [loop]
-            if extent > whole:
-                rest = at(scope, integer(whole), integer(extent - whole))
-                stmts.append(Block(tuple(rest)))
-            return stmts
+            name, extent = self.nest.names[last], self.nest.extents[last]
+            return in_vectors(name, extent, self.lanes, "parallel", vector)
 
         deeper = [last, *self.nest.reduced]
         scope = Scope(self.buffers)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.node import Node
 from autodiffc.graph.scalars import (
     Call,
@@ -30,18 +29,16 @@ from autodiffc.graph.scalars import (
     walk,
 )
 from autodiffc.loops.addresses import Scope
+from autodiffc.loops.blocks import Body, in_vectors
 from autodiffc.loops.ir import (
     Array,
     Block,
     FirstLanes,
-    FloorDiv,
     For,
-    If,
     IntValue,
     LaneExtremum,
     LaneSum,
     Let,
-    LetInt,
     Linear,
     Load,
     Name,
@@ -200,40 +197,11 @@ class _RowKernel:
         below.values[index] = value
         return below
 
-    def _blocks(
-        self, index: int, mode: str, body: Callable[[Linear, Linear | None], list[Stmt]]
-    ) -> list[Stmt]:
-        """All values of an index, a vector of them at a time; the rest with a count of lanes."""
-        extent, name = self.nest.extents[index], self.nest.names[index]
-        if not isinstance(extent, int):
-            return self._open_blocks(extent, name, mode, body)
-        rest = extent % self.lanes
-        whole = extent - rest
-        found: list[Stmt] = []
-        if extent == self.lanes:
-            return body(integer(0), None)
-        if whole > self.lanes:
-            inside = tuple(body(variable(name), None))
-            found.append(For(name, integer(0), integer(whole), inside, self.lanes, mode))
-        elif whole:
-            found.append(Block(tuple(body(integer(0), None))))
-        if rest:
-            found.append(Block(tuple(body(integer(whole), integer(rest)))))
-        return found
-
-    def _open_blocks(
-        self,
-        extent: ExtentLike,
-        name: str,
-        mode: str,
-        body: Callable[[Linear, Linear | None], list[Stmt]],
-    ) -> list[Stmt]:
-        block = f"{name}_block"
-        blocks, start = FloorDiv(integer(extent), self.lanes), Linear(((self.lanes, block),))
-        rest = integer(extent) - start
-        whole = For(block, integer(0), blocks, tuple(body(start, None)), 1, mode)
-        rest_of_it = If((rest - 1,), tuple(body(start, rest)))
-        return [Block((whole, LetInt(block, blocks), rest_of_it))]
+    def _blocks(self, index: int, mode: str, body: Body) -> list[Stmt]:
+        extent = self.nest.extents[index]
+        found = in_vectors(self.nest.names[index], extent, self.lanes, mode, body)
+        # of an open extent the end is a variable, and the next pass over a row has it again
+        return found if isinstance(extent, int) else [Block(tuple(found))]
 
     # --- One row, or one vector of rows ---
 

@@ -21,12 +21,12 @@ from autodiffc.graph.scalars import Arg
 from autodiffc.loops.addresses import Scope
 from autodiffc.loops.ir import For, Load, Stmt, Store, Transpose, integer, variable
 from autodiffc.schedule.nest import Address, Nest, memory_order
+from autodiffc.schedule.order import MANY
+from autodiffc.schedule.plan import ITEM_BYTES
 from autodiffc.targets import Target
 
 LEAST = 4  # lanes of a block
 SMALL = 1024  # elements; below, blocks are only more code
-MANY = 8  # trips of a loop that threads can share evenly enough
-ITEM_BYTES = {"int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def transposition(nest: Nest, dtypes: Sequence[str], target: Target) -> Blocks |
 
 def _is_copy(nest: Nest, dtypes: Sequence[str]) -> bool:
     """Whether elements move, unchanged, from known places to known ones, enough of them."""
-    if len(set(dtypes)) != 1 or dtypes[0] not in ITEM_BYTES or nest.guards or nest.reduced:
+    if len(set(dtypes)) != 1 or ITEM_BYTES[dtypes[0]] < 4 or nest.guards or nest.reduced:
         return False
     if (
         nest.combine != "set"

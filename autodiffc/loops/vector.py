@@ -22,6 +22,7 @@ from itertools import chain
 from autodiffc.graph.extents import ExtentLike
 from autodiffc.graph.scalars import Arg, Scalar, replace_args, replace_indices, rewrite, walk
 from autodiffc.loops.addresses import Scope
+from autodiffc.loops.blocks import in_vectors, remainder
 from autodiffc.loops.ir import (
     Block,
     FloorDiv,
@@ -119,52 +120,36 @@ class _VectorCluster:
         )
 
     def _blocks(self, scope: Scope) -> list[Stmt]:
-        extent = self.nest.extents[self.index]
-        if isinstance(extent, int):
-            return self._fixed_blocks(scope, extent)
-        return self._open_blocks(scope, extent)
+        name, extent = self.nest.names[self.index], self.nest.extents[self.index]
 
-    def _fixed_blocks(self, scope: Scope, extent: int) -> list[Stmt]:
-        name, rest = self.nest.names[self.index], extent % self.lanes
-        whole = extent - rest
-        if whole == 0:
-            return list(self._block(scope, integer(0), count=integer(rest)))
-        if extent == self.lanes:
-            return list(self._block(scope, integer(0)))
-        stmts: list[Stmt] = []
-        step = self.lanes * (1 + self.pairs)
-        end = whole - whole % step
-        if end > self.lanes:
-            starts = [variable(name) + k for k in range(0, step, self.lanes)]
-            body = self._block(scope, *starts)
-            stmts.append(For(name, integer(0), integer(end), body, step, "parallel"))
-        else:
-            stmts.append(Block(self._block(scope, integer(0))))
-        if end not in (self.lanes, whole):
+        def vector(start: Linear, count: Linear | None) -> tuple[Stmt, ...]:
+            return self._block(scope, start, count=count)
+
+        if not self.pairs:
+            return in_vectors(name, extent, self.lanes, "parallel", vector)
+        if isinstance(extent, int):
+            return self._fixed_pairs(scope, name, extent)
+        return [*self._open_pairs(scope, name, extent), remainder(name, extent, self.lanes, vector)]
+
+    def _fixed_pairs(self, scope: Scope, name: str, extent: int) -> list[Stmt]:
+        """Two vectors at a time, one more if there is an odd number, and the rest."""
+        rest, step = extent % self.lanes, 2 * self.lanes
+        whole, end = extent - rest, extent - extent % step
+        body = self._block(scope, variable(name), variable(name) + self.lanes)
+        stmts: list[Stmt] = [For(name, integer(0), integer(end), body, step, "parallel")]
+        if end != whole:
             stmts.append(Block(self._block(scope, integer(end))))
         if rest:
             stmts.append(Block(self._block(scope, integer(whole), count=integer(rest))))
         return stmts
 
-    def _open_blocks(self, scope: Scope, extent: ExtentLike) -> list[Stmt]:
-        """Where the extent is known in a call only, blocks are counted."""
-        block = f"{self.nest.names[self.index]}_block"
-        blocks = FloorDiv(integer(extent), self.lanes)
-        start = Linear(((self.lanes, block),))
-        rest = integer(extent) - start
-        last = self._block(scope, start, count=rest)
-        end = Block((LetInt(block, blocks), If((rest - 1,), last)))
-        if not self.pairs:
-            return [For(block, integer(0), blocks, self._block(scope, start), 1, "parallel"), end]
-        pair, pairs = (
-            f"{self.nest.names[self.index]}_pair",
-            FloorDiv(integer(extent), 2 * self.lanes),
-        )
+    def _open_pairs(self, scope: Scope, name: str, extent: ExtentLike) -> list[Stmt]:
+        pair, pairs = f"{name}_pair", FloorDiv(integer(extent), 2 * self.lanes)
         first = Linear(((2 * self.lanes, pair),))
         odd = If((integer(extent) - first - self.lanes,), self._block(scope, first))
         body = self._block(scope, first, first + self.lanes)
         loop = For(pair, integer(0), pairs, body, 1, "parallel")
-        return [loop, Block((LetInt(pair, pairs), odd)), end]
+        return [loop, Block((LetInt(pair, pairs), odd))]
 
     def _block(
         self, outer: Scope, *starts: Linear, count: Linear | None = None
