@@ -58,6 +58,12 @@ AUTODIFFC_MAY_BE_UNUSED static inline void team_barrier(int threads) { (void)thr
         function(__VA_ARGS__, one_thread);                           \
     }
 
+/* What a team gains by sharing a kernel: its work, if threads share so little, less what that costs. */
+AUTODIFFC_MAY_BE_UNUSED static inline int64_t team_gain(int64_t work, int64_t gate, int64_t cost)
+{
+    return work < gate ? 0 : work - cost;
+}
+
 /* For functions that are to be there once, not again for a single thread. */
 #if defined(__clang__)
 #define AUTODIFFC_ONCE __attribute__((noinline))

@@ -19,9 +19,9 @@ from autodiffc.emit.steps import (
     Step,
     accesses,
     before_team,
-    gates,
     serial_lines,
     team_lines,
+    team_pays,
 )
 from autodiffc.emit.structs import offset_macro, prototypes
 from autodiffc.emit.values import C_TYPES, constant_text, extent_text
@@ -152,13 +152,13 @@ class _Body:
         alone, shared = steps[:before], steps[before:]
         functions: list[str] = []
         lines = [*null_checks, *self._start(), *zeros]
-        if any(step.team for step in shared):
+        if pays := self._team_pays(shared):
             name, inner = f"{self.entry}_calls", team_lines(shared)
             inner = [*needed(declarations, inner), *inner]
             title = f"/* The steps of {self.prefix}_{self.entry} for each thread of a team */\n"
             typed = [*params, "team_part team"]
             functions.append(title + _function(f"AUTODIFFC_ONCE static void {name}", typed, inner))
-            lines += [*serial_lines(alone), *self._run(shared, name, params)]
+            lines += [*serial_lines(alone), *self._run(pays, name, params)]
         else:
             lines += serial_lines(steps)
         lines += self._epilogue()
@@ -166,13 +166,23 @@ class _Body:
         lines = [*self._checks(), *needed(declarations, lines), *lines]
         return "\n\n".join([*functions, _function(head, params, lines)])
 
-    def _run(self, steps: Sequence[Step], name: str, params: Sequence[str]) -> list[str]:
+    def _team_pays(self, steps: Sequence[Step]) -> bool | list[str]:
+        kernels = self.writer.kernels
+        if kernels.gate is None or not any(step.team for step in steps):
+            return False
+        return team_pays(steps, kernels.gate, kernels.ranges)
+
+    def _run(self, pays: bool | list[str], name: str, params: Sequence[str]) -> list[str]:
         """The call of the steps, by as many threads as there may be and have something to do."""
         count = f"team_limit(workspace->threads, {self.layout.threads or 0})"
-        if tests := [f"{extent_text(work)} >= {gate}" for work, gate in gates(steps)]:
-            count = f"{' || '.join(tests)} ? {count} : 1"
+        lines: list[str] = []
+        if isinstance(pays, list):
+            lines += ["int64_t gain = 0; /* by having a team */"]
+            lines += [f"gain += {term};" for term in pays]
+            count = f"gain >= 0 ? {count} : 1"
         given = ["threads", name, *map(_param_name, params)]
-        return [f"const int threads = {count};", *wrapped_list("AUTODIFFC_RUN(", given, ")", 92)]
+        run = wrapped_list("AUTODIFFC_RUN(", given, ")", 92)
+        return [*lines, f"const int threads = {count};", *run]
 
     # --- Checks ---
 

@@ -8,11 +8,15 @@ if the first thread has run both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from autodiffc.emit.values import extent_text
 from autodiffc.graph.extents import ExtentLike
+from autodiffc.loops.team import bounds
+from autodiffc.schedule.effort import team_cost
 from autodiffc.schedule.plan import Call, Slot
 
 INDENT = "    "
@@ -122,16 +126,22 @@ def guarded(condition: str, lines: Sequence[str]) -> list[str]:
     return [f"if ({condition}) {{", *(INDENT + line for line in lines), "}"]
 
 
-def gates(steps: Sequence[Step]) -> Iterator[tuple[ExtentLike, int]]:
-    """The works that decide in a call whether threads are worth it, with their gates; none where
-    there is enough in any case."""
-    if all(s.gate is not None for s in steps if s.team):
-        found = {s.work: s.gate for s in steps if s.team and s.gate is not None}
-        yield from ((w, g) for w, g in found.items() if not any(_exceeds(v, w) for v in found))
+def team_pays(
+    steps: Sequence[Step], gate: int, ranges: Mapping[str, tuple[int, int]]
+) -> bool | list[str]:
+    """Whether a call gains by having a team; where open dims decide, what it gains as C terms.
 
-
-def _exceeds(a: ExtentLike, b: ExtentLike) -> bool:
-    """Whether one work is certainly the greater one: each of its terms is at least as great."""
-    terms, others = ({} if isinstance(x, int) else dict(x.terms) for x in (a, b))
-    known = terms.keys() >= others.keys()
-    return a != b and known and all(terms[m] >= c for m, c in others.items())
+    Each kernel that a team shares brings its work, and costs what `team_cost` says. `ranges` has
+    the least and the greatest value of open dims.
+    """
+    works = Counter(step.work for step in steps if step.team)
+    cost = team_cost(gate)
+    ends = [(bounds(work, ranges), n) for work, n in works.items()]
+    if all(least >= cost for (least, _), _ in ends):
+        return True
+    if all(least == most for (least, most), _ in ends):
+        return sum(n * (least - cost) for (least, _), n in ends) >= 0
+    return [
+        f"{f'{n} * ' if n > 1 else ''}team_gain({extent_text(work)}, {gate}, {cost})"
+        for work, n in works.items()
+    ]

@@ -21,6 +21,14 @@ GATE = 200_000  # from here on a kernel is shared, if nothing else is asked for
 MATH = 10  # exp, log and their like
 
 
+def team_cost(gate: int) -> int:
+    """What it costs a call to share one more kernel: the wait, and its part of the team's start.
+
+    That is more than a gate, which only asks whether a team that is there should share a kernel.
+    """
+    return min(7 * gate // 2, 1 << 62)
+
+
 def effort(group: Group, results: Sequence[Node]) -> ExtentLike:
     """The effort of one call of a group's kernel; with open dims an expression of those."""
     total: ExtentLike = 0

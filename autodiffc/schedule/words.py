@@ -33,10 +33,10 @@ KERNEL_WORDS = _words(
 # what entry points use: their parameters and variables, functions and types of the module
 ENTRY_WORDS = _words(
     """inputs outputs params state workspace grads cotangents input_grads
-    inputs_status status header general for_backward arena threads team
+    inputs_status status header general for_backward arena threads team gain
     predict_calls forward_calls backward_calls step_calls
     inputs_check workspace_check workspace_header memcpy memset
-    team_part team_limit team_wait copy_part one_thread"""
+    team_part team_limit team_gain team_wait copy_part one_thread"""
 )
 
 # what kernels make up: elements of index tensors and of operands, ends, blocks and parts of loops,

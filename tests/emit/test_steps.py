@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from autodiffc.emit.steps import Access, Step, before_team, gates, serial_lines, team_lines
-from autodiffc.graph.extents import dim
+from autodiffc.emit.steps import Access, Step, before_team, serial_lines, team_lines, team_pays
+from autodiffc.graph.extents import ExtentLike, dim
+from autodiffc.schedule.effort import team_cost
 from autodiffc.schedule.plan import Slot
 
 WAIT = "team_wait(team);"
@@ -71,9 +72,27 @@ def test_checks_come_before_the_team() -> None:
     assert before_team([step("f"), step("g")]) == 0
 
 
-def test_the_largest_works_decide() -> None:
-    n, m = dim("n", 4), dim("m", 4)
-    works = [n * 3, n * 5, n * m, n * m * 2 + n * 7, m * 9]
-    steps = [Step((), "", team=True, work=w, gate=100) for w in works]
-    assert list(gates(steps)) == [(n * m * 2 + n * 7, 100), (m * 9, 100)]
-    assert list(gates([*steps, Step((), "", team=True, work=500)])) == []
+def shared(*works: ExtentLike) -> list[Step]:
+    return [Step((), "", team=True, work=w, gate=100) for w in works]
+
+
+def test_a_team_must_gain_more_than_it_costs() -> None:
+    assert team_cost(100) == 350
+    assert team_pays(shared(350), 100, {}) is True
+    assert team_pays(shared(349), 100, {}) is False
+    assert team_pays(shared(200, 200, 700), 100, {}) is True
+    assert team_pays(shared(200, 200, 600), 100, {}) is False
+    assert team_pays([*shared(600), Step((), "", work=1)], 100, {}) is True
+
+
+def test_an_unreachable_gate_stays_within_64_bits() -> None:
+    assert team_cost(1 << 60) < 1 << 63
+
+
+def test_open_dims_decide_in_the_call() -> None:
+    n = dim("n", 4)
+    assert team_pays(shared(n * 60, n * 70), 100, {"n": (6, 90)}) is True
+    assert team_pays(shared(n * 60, n * 70, n * 60), 100, {"n": (1, 90)}) == [
+        "2 * team_gain((60*n), 100, 350)",
+        "team_gain((70*n), 100, 350)",
+    ]

@@ -187,9 +187,11 @@ def test_without_enough_work_there_is_no_team(tmp_path: Path, emitted: Any) -> N
 def test_with_an_open_batch_its_size_decides() -> None:
     text = lower(mlp(), dims={"batch": (1, 512)}).sources["mlp.c"]
     limits = re.findall(r"const int threads = (.*) team_limit", text)
-    assert limits
-    for limit in limits:
-        assert re.fullmatch(r"\(\d+\*batch( \+ \d+)?\) >= 200000 \?", limit)
+    assert set(limits) == {"gain >= 0 ?"}
+    gains = re.findall(r"gain \+= (.*);", text)
+    assert len(gains) >= len(limits)
+    for gain in gains:
+        assert re.fullmatch(r"(\d \* )?team_gain\(\(\d+\*batch( \+ \d+)?\), 200000, 700000\)", gain)
 
 
 # --- Callers ---

@@ -139,7 +139,9 @@ int team_predict(const team_inputs *inputs, const float *params, const float *st
     if (!inputs->x && (out_h || out_loss)) return TEAM_E_NULL;
     if (!params) return TEAM_E_NULL;
     header->mark = 0;
-    const int threads = (2048*batch + 1920) >= 10000 ? team_limit(workspace->threads, 0) : 1;
+    int64_t gain = 0; /* by having a team */
+    gain += team_gain((2048*batch + 1920), 10000, 35000);
+    const int threads = gain >= 0 ? team_limit(workspace->threads, 0) : 1;
     AUTODIFFC_RUN(threads, predict_calls, inputs, params, state, outputs, workspace)
     return TEAM_OK;
 }
